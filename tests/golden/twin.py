@@ -1,0 +1,86 @@
+"""Plain PyTorch of what t2l computes, for the scripts of this folder: hypernetwork, Llama, losses. Any dtype, no dropout.
+
+Parameter names are those of the golden files (hypernet) and of Hugging Face (Llama). Written from method.md section 3 and
+the Llama papers; make_hypernet.py checks `hypernet` against the outputs of the authors' class, make_llm_tiny.py `llama`
+against transformers.
+"""
+import math
+import torch
+import torch.nn.functional as F
+
+
+def hypernet(p, e, kind, shapes, layers, rank):
+    """p: name -> tensor; e [T,E]; shapes: module -> (in, out).  -> module -> (A [T,L,r,in], B [T,L,out,r])"""
+    linear = lambda x, n: F.linear(x, p[n + ".weight"], p.get(n + ".bias"))
+    norm = lambda x, n: F.layer_norm(x, x.shape[-1:], p[n + ".weight"], p[n + ".bias"])
+    mlp = lambda x, n, i=1: F.silu(linear(F.silu(linear(x, f"{n}.{i}")), f"{n}.{i + 3}"))
+    residual = lambda x, n: x + mlp(norm(x, f"{n}.mlp.0"), f"{n}.mlp")
+    head = lambda x, m: linear(mlp(norm(x, "mlp3.0"), "mlp3"), "heads." + m)
+    T, out = len(e), {}
+    task = norm(linear(e, "task_encoder.mlp.0"), "task_encoder.mlp.1")
+    depth = norm(p["layer_depth_encoder.0.weight"], "layer_depth_encoder.1")
+    types = norm(p["layer_type_encoder.0.weight"], "layer_type_encoder.1")
+    for k, (m, (n_in, n_out)) in enumerate(shapes.items()):
+        x = torch.cat([task[:, None].expand(-1, layers, -1), depth.expand(T, -1, -1), types[k].expand(T, layers, -1)], -1)
+        u = residual(mlp(x, "mixer"), "mlp1")
+        if kind == "L":
+            z = head(residual(u, "mlp2"), m)
+            A, B = z[..., :rank * n_in].unflatten(-1, (rank, n_in)), z[..., rank * n_in:].unflatten(-1, (rank, n_out))
+        else:
+            A, B = (_factor(p, residual(u + norm(p[f"out_emb.{m}.{f}"], "out_emb_norm"), "mlp2"), kind, rank, residual, norm, lambda v: head(v, m))[..., :n]
+                    for f, n in (("A", n_in), ("B", n_out)))
+        out[m] = A, B.transpose(-1, -2)
+    return out
+
+
+def _factor(p, w, kind, rank, residual, norm, head):
+    """w [T,L,D] -> [T,L,r,max(in,out)]"""
+    if kind == "M":
+        return head(w).unflatten(-1, (rank, -1))
+    w = w[..., None, :].expand(*w.shape[:-1], rank, -1)
+    if "pos_emb.0.weight" in p:
+        w = w + residual(norm(p["pos_emb.0.weight"], "pos_emb.1"), "mlp2")
+        return head(w)
+    return head(residual(rotate(w, torch.arange(rank), 10000.0, torch.float32), "mlp2"))
+
+
+def rotate(x, positions, theta, table=torch.float64):
+    """Rotary positions, half-split layout: x [...,T,D], positions [T]; cos and sin are tabled in `table` precision."""
+    half = x.shape[-1] // 2
+    angle = positions[:, None] * (1.0 / theta ** (torch.arange(half, dtype=table) / half))
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    a, b = x[..., :half], x[..., half:]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def llama(w, cfg, ids, lora=None, scale=1.0):
+    """Logits [T,vocab] of one sequence. lora: (layer, module) -> (A [r,in], B [out,r])"""
+    def proj(x, l, group, m):
+        y = x @ w[f"model.layers.{l}.{group}.{m}.weight"].T
+        if lora and (l, m) in lora:
+            A, B = lora[l, m]
+            y = y + scale * (x @ A.T @ B.T)
+        return y
+
+    rms = lambda x, n: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + cfg.rms_norm_eps) * w[n]
+    heads, kv, hd, T = cfg.num_attention_heads, cfg.num_key_value_heads, cfg.head_dim, len(ids)
+    pos, mask = torch.arange(T), torch.full((T, T), -math.inf, dtype=torch.float64).triu(1)
+    x = w["model.embed_tokens.weight"][ids]
+    for l in range(cfg.num_hidden_layers):
+        n = f"model.layers.{l}."
+        h = rms(x, n + "input_layernorm.weight")
+        q, k, v = (proj(h, l, "self_attn", m).view(T, -1, hd).transpose(0, 1) for m in ("q_proj", "k_proj", "v_proj"))
+        q, k = (rotate(t, pos, cfg.rope_parameters["rope_theta"]) for t in (q, k))
+        k, v = (t.repeat_interleave(heads // kv, 0) for t in (k, v))
+        att = ((q @ k.transpose(1, 2)) / math.sqrt(hd) + mask.to(q.dtype)).softmax(-1) @ v
+        x = x + proj(att.transpose(0, 1).reshape(T, -1), l, "self_attn", "o_proj")
+        h = rms(x, n + "post_attention_layernorm.weight")
+        x = x + proj(F.silu(proj(h, l, "mlp", "gate_proj")) * proj(h, l, "mlp", "up_proj"), l, "mlp", "down_proj")
+    return rms(x, "model.norm.weight") @ w["model.embed_tokens.weight"].T
+
+
+def response_loss(logits, labels, smoothing):
+    """Mean over the rows that have a label (-100: none) of the label-smoothed cross-entropy; row t predicts labels[t]."""
+    logp, y = logits.log_softmax(-1), labels.clamp(min=0)
+    rows = (1 - smoothing) * -logp.gather(-1, y[:, None])[:, 0] + smoothing * -logp.mean(-1)
+    return rows[labels != -100].mean()

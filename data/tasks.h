@@ -1,0 +1,60 @@
+/* Tasks with examples, from Natural-Instructions JSON files: one file a task, a set is a file or a directory
+ * of
+ * *.json files, taken in byte order of their names.
+ *
+ *   "Definition"            string or [string]: the task, in words (may be absent if Descriptions is there)
+ *   "Instances"             [{"input": string, "output": string or [string, ...]}, ...], at least one
+ *   "Categories"            [string]                optional
+ *   "Descriptions"          [string, ...]           optional: training descriptions; default: the definition
+ *   "Unseen Descriptions"   [string, ...]           optional: descriptions kept for evaluation
+ *   "Kind"                  string                  optional: free label
+ * Other Natural-Instructions keys are ignored; a key that looks like one of ours misspelt is refused with the
+ * valid one. A task's name is its file's name without .json.
+ *
+ * Split, deterministic, in file order: n_test = n_valid = floor(n / 10), but at least 1 each when n >= 3; n
+ * == 2 gives train 1, test 1; n == 1 gives train 1. The first n_train instances train, the next n_valid
+ * validate, the rest test. */
+#ifndef T2L_DATA_TASKS_H
+#define T2L_DATA_TASKS_H
+
+#include "base/status.h"
+#include <stdint.h>
+
+typedef struct TaskExample {
+    const char *input;          /* view, like all strings here: the set owns them */
+    const char *output;         /* the outputs joined by ", " */
+    const char *const *outputs; /* n_outputs of them */
+    int n_outputs;
+} TaskExample;
+
+typedef struct Task {
+    const char *name, *path;
+    const char *definition; /* Definition, else the first description */
+    const char *kind;       /* "" when absent */
+    const char *const *categories;
+    int n_categories;
+    const char *const *descriptions; /* for training; at least one */
+    int n_descriptions;
+    const char *const *unseen; /* may be none */
+    int n_unseen;
+    const TaskExample *examples; /* train, then valid, then test */
+    int64_t n_train, n_valid, n_test;
+} Task;
+
+struct TaskChunk;
+typedef struct TaskSet {
+    Task *tasks; /* owns; in order of name */
+    int64_t n;
+    struct TaskChunk *memory; /* owns every string and list */
+} TaskSet;
+
+/* path: a directory (its *.json files) or one file. At least one task. */
+Status tasks_load(TaskSet *out, const char *path);
+void tasks_free(TaskSet *set);
+/* NULL when absent. */
+const Task *tasks_find(const TaskSet *set, const char *name);
+
+typedef enum TaskSplit { TASK_TRAIN, TASK_VALID, TASK_TEST } TaskSplit;
+const TaskExample *tasks_split(const Task *t, TaskSplit split, int64_t *n); /* view */
+
+#endif

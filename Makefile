@@ -1,0 +1,65 @@
+# A thin front over CMake's presets: everything real is in CMakeLists.txt and cmake/setup.sh.
+
+MODELS := smollm2-135m-instruct minilm-l6-v2
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+SOURCES = $(shell git ls-files '*.c' '*.h')
+step    = @printf '==> %s\n' '$(1)'
+
+export CMAKE_GENERATOR = Unix Makefiles
+.DEFAULT_GOAL := help
+.PHONY: help setup build build-asan demo test test-asan bench format clean
+
+help:
+	@echo 'make build      compile the program into build/t2l'
+	@echo 'make demo       train a small Text-to-LoRA on this machine and show what it learned'
+	@echo 'make test       build, fetch the two small models, run every test'
+	@echo 'make test-asan  the same under AddressSanitizer and UndefinedBehaviorSanitizer'
+	@echo 'make bench      time the operations and print a table'
+	@echo 'make setup      install missing libraries (apt); the targets above do it themselves'
+	@echo 'make format     clang-format every source file'
+	@echo 'make clean      remove the build folders; runs and fetched models stay'
+
+setup:
+	$(call step,setup: compiler and libraries)
+	@cmake/setup.sh
+
+build: setup
+	$(call step,build: build/t2l)
+	@cmake --preset release --log-level=WARNING >/dev/null
+	@cmake --build --preset release -j $(JOBS) -- --no-print-directory -s
+
+build-asan: setup
+	$(call step,build: build-asan/t2l with sanitizers)
+	@cmake --preset asan --log-level=WARNING >/dev/null
+	@cmake --build --preset asan -j $(JOBS) -- --no-print-directory -s
+
+demo: build
+	$(call step,models: fetch or find in the cache)
+	@build/t2l fetch $(MODELS) >/dev/null
+	$(call step,demo: train on configs/demo.json and evaluate)
+	@build/t2l demo
+
+test: build
+	$(call step,models: fetch or find in the cache)
+	@build/t2l fetch $(MODELS)
+	$(call step,test)
+	@ctest --test-dir build --output-on-failure
+
+test-asan: build-asan
+	$(call step,models: fetch or find in the cache)
+	@build-asan/t2l fetch $(MODELS)
+	$(call step,test with sanitizers)
+	@ctest --test-dir build-asan --output-on-failure
+
+bench: build
+	$(call step,bench)
+	@cmake --build --preset release --target benches -j $(JOBS) -- --no-print-directory -s
+	@for b in build/bench_*; do if [ -f "$$b" ] && [ -x "$$b" ]; then "$$b" || exit 1; fi; done
+
+format:
+	$(call step,format)
+	@clang-format -i $(SOURCES)
+
+clean:
+	$(call step,clean)
+	@rm -rf build build-debug build-asan

@@ -39,6 +39,11 @@ RNG_FN float rng_unit(uint32_t bits) {
     return (float)(bits >> 8) * (1.0f / 16777216.0f);
 }
 
+/* The 32-bit value number `index` of a stream: what kernels use for element `index` of a mask or noise. */
+RNG_FN uint32_t rng_at(uint64_t seed, uint64_t stream, uint64_t index) {
+    return philox(seed, stream, index >> 2).v[index & 3];
+}
+
 /* A sequential reader of one stream, for host code (data generation, sampling, initialisation). Its whole
  * state is `next`, so saving and restoring a stream is saving an integer. */
 typedef struct Rng {
@@ -51,8 +56,7 @@ RNG_FN Rng rng_make(uint64_t seed, uint64_t stream) {
 }
 
 RNG_FN uint32_t rng_u32(Rng *r) {
-    Philox4 block = philox(r->seed, r->stream, r->next >> 2);
-    return block.v[r->next++ & 3];
+    return rng_at(r->seed, r->stream, r->next++);
 }
 
 /* Uniform in [0, n) without modulo bias (rejection). n > 0. */

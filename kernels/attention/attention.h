@@ -1,0 +1,40 @@
+/* Grouped-query attention over packed sequences; query head h reads key/value head h / (H/G).
+ *   s[i,j] = scale * q[i].k[j]  (j <= i when causal, same sequence only),  p = softmax_j s,  o[i] = sum_j
+ * p[i,j] v[j] q [N,H*D], k, v [N,G*D] (column slices of one fused product are fine), o [N,H*D] overwritten,
+ * lse [N,H] = log sum_j exp s[i,j], written by fwd, read by bwd.     Vaswani 2017; Ainslie 2023; Dao 2022
+ * (lse form) bwd: dq, dk, dv overwritten. delta[i] = dO.o is computed inside. All f32. decode: one new
+ * position a sequence against a cache. k_cache, v_cache [slots, max_len, G*D]; sequence b uses slot[b] and
+ * sees positions 0..len[b]-1 (its own key and value already stored); q, o [B,H*D]. */
+#ifndef T2L_KERNELS_ATTENTION_H
+#define T2L_KERNELS_ATTENTION_H
+
+#include "base/device.h"
+
+typedef struct AttentionShape {
+    int64_t heads, groups, head_dim; /* H, G, D */
+    float scale;
+    bool causal;
+} AttentionShape;
+
+Status attention_fwd(Device *dev, Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v,
+                     const int32_t *cu_seqlens, int64_t n_seqs, AttentionShape shape);
+Status attention_bwd(Device *dev, Tensor dq, Tensor dk, Tensor dv, Tensor dout, Tensor o, Tensor lse,
+                     Tensor q, Tensor k, Tensor v, const int32_t *cu_seqlens, int64_t n_seqs,
+                     AttentionShape shape);
+Status attention_decode(Device *dev, Tensor o, Tensor q, Tensor k_cache, Tensor v_cache, const int32_t *slot,
+                        const int32_t *len, AttentionShape shape);
+
+typedef Status attention_fwd_fn(Device *dev, float *o, int64_t ldo, float *lse, const float *q, int64_t ldq,
+                                const float *k, int64_t ldk, const float *v, int64_t ldv,
+                                const int32_t *cu_seqlens, int64_t n_seqs, AttentionShape shape);
+typedef Status attention_bwd_fn(Device *dev, float *dq, int64_t lddq, float *dk, int64_t lddk, float *dv,
+                                int64_t lddv, const float *dout, int64_t lddo, const float *o, int64_t ldo,
+                                const float *lse, const float *q, int64_t ldq, const float *k, int64_t ldk,
+                                const float *v, int64_t ldv, const int32_t *cu_seqlens, int64_t n_seqs,
+                                AttentionShape shape);
+typedef Status attention_decode_fn(Device *dev, float *o, int64_t ldo, const float *q, int64_t ldq,
+                                   const float *k_cache, const float *v_cache, int64_t max_len,
+                                   const int32_t *slot, const int32_t *len, int64_t n_seqs,
+                                   AttentionShape shape);
+
+#endif

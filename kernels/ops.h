@@ -1,0 +1,61 @@
+/* The menu. One row an operation; X generates each backend's table. */
+#ifndef T2L_KERNELS_OPS_H
+#define T2L_KERNELS_OPS_H
+
+#include "base/device.h"
+#include "kernels/adamw/adamw.h"
+#include "kernels/attention/attention.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/gelu/gelu.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/glu/glu.h"
+#include "kernels/layernorm/layernorm.h"
+#include "kernels/lora/lora.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/norm/norm.h"
+#include "kernels/rmsnorm/rmsnorm.h"
+#include "kernels/rope/rope.h"
+#include "kernels/silu_dropout/silu_dropout.h"
+
+#define OPS(X)          \
+    X(adamw)            \
+    X(attention_fwd)    \
+    X(attention_bwd)    \
+    X(attention_decode) \
+    X(cross_entropy)    \
+    X(embedding_fwd)    \
+    X(gelu_fwd)         \
+    X(gemm)             \
+    X(glu_fwd)          \
+    X(glu_bwd)          \
+    X(layernorm_fwd)    \
+    X(layernorm_bwd)    \
+    X(lora_fwd)         \
+    X(lora_bwd)         \
+    X(matmul_fwd)       \
+    X(matmul_bwd)       \
+    X(matmul_pack)      \
+    X(norm_sumsq)       \
+    X(rmsnorm_fwd)      \
+    X(rmsnorm_bwd)      \
+    X(rope_table)       \
+    X(rope_fwd)         \
+    X(rope_bwd)         \
+    X(silu_dropout_fwd) \
+    X(silu_dropout_bwd)
+
+typedef struct Ops {
+#define X(op) op##_fn *op;
+    OPS(X)
+#undef X
+} Ops;
+
+extern const Ops ops_cpu;
+
+/* Opens a device. spec: "auto", "cpu" or "cuda[:i]" (E_ENV where there is no such backend). n_threads 0: all
+ * cores. dev owns its scratch until device_close. */
+Status device_open(Device *dev, const char *spec, int n_threads);
+void device_close(Device *dev);
+
+#endif

@@ -1,0 +1,73 @@
+/* The hypernetwork (method.md section 3): task embedding -> LoRA adapter for every layer and target module,
+ * one forward pass. Sizes S, M, L differ in the heads. Parameters live in one flat f32 span (params),
+ * gradients and both Adam moments in spans of the same layout; one table (hypernet_tensors) names, shapes and
+ * initialises them. */
+#ifndef T2L_MODEL_HYPERNET_H
+#define T2L_MODEL_HYPERNET_H
+
+#include "model/lora.h"
+
+typedef enum HypernetSize { HYPERNET_S, HYPERNET_M, HYPERNET_L } HypernetSize;
+
+typedef struct HypernetConfig {
+    HypernetSize size;
+    int64_t embed, latent, head; /* E, D, H */
+    int64_t rank, n_layers;
+    int n_modules;
+    LoraModule modules[LORA_N_MODULES];              /* in order: the index of the module-type embedding */
+    int64_t in[LORA_N_MODULES], out[LORA_N_MODULES]; /* by LoraModule */
+    float dropout;
+    float lora_scale, lora_dropout;
+    bool learned_positions; /* S only: learned rank positions instead of rotary */
+    bool head_bias;         /* false: reconstruction of z-scored targets */
+} HypernetConfig;
+
+/* One row of the parameter table. */
+typedef struct HypernetTensor {
+    char name[64]; /* the reference's names, e.g. "mlp1.mlp.1.weight" */
+    int64_t dim[2];
+    int ndim;
+    int64_t offset; /* elements into the flat span */
+    bool decay;     /* weight decay applies (all of them: torch's AdamW default) */
+} HypernetTensor;
+
+typedef struct Hypernet {
+    HypernetConfig cfg;
+    int64_t n_params;
+    HypernetTensor *tensors; /* owns */
+    int n_tensors;
+    float *params, *grads, *m, *v; /* view into mem; grads, m, v NULL when not training */
+    Arena mem;                     /* owns */
+    Arena acts;                    /* owns: one forward pass's activations, for max_tasks */
+    int64_t max_tasks;
+    struct HypernetActs *saved; /* view: what backward needs */
+} Hypernet;
+
+typedef struct HypernetRun {
+    bool train; /* dropout on, activations kept for hypernet_backward */
+    uint64_t seed, step;
+} HypernetRun;
+
+/* Number of trainable parameters, without building anything. E_INPUT for a shape that cannot be. */
+Status hypernet_count(int64_t *out, const HypernetConfig *cfg);
+/* Allocates and initialises (SFT start: head weights zero, head biases give a standard LoRA start; otherwise
+ * PyTorch's defaults). max_tasks: the largest batch of adapters. training: also gradients, moments and saved
+ * activations. */
+typedef struct HypernetInit {
+    bool training, sft_start;
+    int64_t max_tasks;
+    uint64_t seed;
+} HypernetInit;
+Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, HypernetInit opts);
+void hypernet_free(Hypernet *hn);
+/* embeddings [T,E] -> out: views into hn, valid until the next forward; out->g points at gradient buffers of
+ * the same layout when run.train (uninitialised: the LLM's backward overwrites or the caller zeroes them). */
+Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddings, HypernetRun run);
+/* Gradients of all parameters from the gradients of the last training forward's adapters; hn->grads
+ * overwritten. d_embeddings [T,E]: NULL data when not wanted. */
+Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings);
+/* Row of the table by name; NULL if there is none. */
+const HypernetTensor *hypernet_find(const Hypernet *hn, const char *name);
+const char *hypernet_size_name(HypernetSize s);
+
+#endif

@@ -1,0 +1,72 @@
+/* Scalar functions that compilers vectorise: no branches, no calls. Include in CPU bodies; call from loops
+ * marked `#pragma omp simd` inside a function marked VEC_TARGETS. vec_expf: relative error <= 2e-7 where the
+ * result is a normal number; 0 below exp(-104), infinity above exp(88.73); NaN in, NaN out. Method: x = n ln2
+ * + r with |r| <= ln2/2 (Cody & Waite 1980, ln2 in two parts), Taylor to r^7 (remainder < 6e-9), 2^n in two
+ * factors so that subnormal results and overflow come out by themselves. Not for -ffast-math. */
+#ifndef T2L_KERNELS_VEC_H
+#define T2L_KERNELS_VEC_H
+
+#include <stdint.h>
+
+/* Compiles a function for the baseline, AVX2 and AVX-512 and chooses when the program is loaded. Not on a
+ * function that contains an OpenMP parallel region (its outlined body would stay at the baseline): put it on
+ * the function the parallel loop calls. */
+#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__CUDACC__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define VEC_NO_TARGETS
+#endif
+#endif
+#ifndef VEC_NO_TARGETS
+#define VEC_TARGETS __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#endif
+#endif
+#ifndef VEC_TARGETS
+#define VEC_TARGETS
+#endif
+
+typedef union VecBits {
+    float f;
+    uint32_t u;
+    int32_t i;
+} VecBits;
+
+static inline float vec_expf(float x) {
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits */
+    x = x > 89.0f ? 89.0f : x;
+    x = x < -104.0f ? -104.0f : x;
+    VecBits z, lo, hi;
+    z.f = x * 1.44269504088896341f + magic;
+    float n = z.f - magic;
+    float r = x - n * 0.693145751953125f; /* ln2 to 15 bits: n * that is exact */
+    r = r - n * 1.42860682030941723e-6f;
+    float p = 1.0f / 5040.0f;
+    p = p * r + 1.0f / 720.0f;
+    p = p * r + 1.0f / 120.0f;
+    p = p * r + 1.0f / 24.0f;
+    p = p * r + 1.0f / 6.0f;
+    p = p * r + 0.5f;
+    p = p * (r * r) + r; /* exp(r) - 1 */
+    VecBits m;
+    m.u = z.u - 0x4B400000u; /* n as an integer */
+    int32_t half = m.i >> 1;
+    lo.u = ((uint32_t)half + 127u) << 23;
+    hi.u = (m.u - (uint32_t)half + 127u) << 23;
+    return (p * lo.f + lo.f) * hi.f;
+}
+
+static inline float vec_sigmoid(float x) {
+    return 1.0f / (1.0f + vec_expf(-x));
+}
+
+static inline float vec_silu(float x) {
+    return x / (1.0f + vec_expf(-x));
+}
+
+/* d silu / dx = s (1 + x (1 - s)) */
+static inline float vec_silu_grad(float x) {
+    float s = vec_sigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
+#endif

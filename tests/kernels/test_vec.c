@@ -1,0 +1,93 @@
+/* vec.h against libm in double, on a walk through all exponents, and at the edges. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/vec.h"
+
+VEC_TARGETS static void exp_array(float *y, const float *x, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = vec_expf(x[i]);
+}
+
+VEC_TARGETS static void silu_array(float *y, float *g, const float *x, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = vec_silu(x[i]);
+        g[i] = vec_silu_grad(x[i]);
+    }
+}
+
+static void exp_accuracy(void **state) {
+    (void)state;
+    enum { N = 4097 };
+    static float x[N], y[N];
+    double worst = 0;
+    for (int part = 0; part < 500; part++) {
+        double from = -87.3 + 176.0 * part / 500.0;
+        for (int i = 0; i < N; i++) x[i] = (float)(from + 176.0 / 500.0 * i / N);
+        exp_array(y, x, N);
+        for (int i = 0; i < N; i++) {
+            double want = exp((double)x[i]);
+            if (want > 3.4028e38) continue;
+            double err = fabs(y[i] - want) / want;
+            assert_false(isnan(err));
+            if (err > worst) worst = err;
+            assert_float_equal(vec_expf(x[i]) / want, 1.0, 2e-7);
+        }
+    }
+    print_message("vec_expf: largest relative error %.3g\n", worst);
+    assert_true(worst <= 2e-7);
+}
+
+static void exp_small_arguments(void **state) {
+    (void)state;
+    for (float x = 1e-38f; x < 1.0f; x *= 1.7f) {
+        assert_true(fabs(vec_expf(x) - exp((double)x)) <= 2e-7 * exp((double)x));
+        assert_true(fabs(vec_expf(-x) - exp(-(double)x)) <= 2e-7);
+    }
+    assert_true(vec_expf(0.0f) == 1.0f);
+    assert_true(vec_expf(-0.0f) == 1.0f);
+}
+
+static void exp_edges(void **state) {
+    (void)state;
+    float x[] = {INFINITY, 89.0f, 1e30f, -INFINITY, -104.5f, -1e30f, NAN, -NAN};
+    float y[8];
+    exp_array(y, x, 8);
+    for (int i = 0; i < 3; i++) assert_true(isinf(y[i]) && y[i] > 0);
+    for (int i = 3; i < 6; i++) assert_true(y[i] == 0.0f);
+    assert_true(isnan(y[6]) && isnan(y[7]));
+    for (float v = -87.4f; v > -103.9f; v -= 0.1f) /* subnormal results: within two of the smallest step */
+        assert_true(fabs(vec_expf(v) - exp((double)v)) <= 2 * 1.4013e-45);
+    assert_true(vec_expf(88.7f) < INFINITY);
+}
+
+static void silu(void **state) {
+    (void)state;
+    enum { N = 2001 };
+    static float x[N], y[N], g[N];
+    for (int i = 0; i < N; i++) x[i] = (float)(i - N / 2) * 0.09f;
+    silu_array(y, g, x, N);
+    for (int i = 0; i < N; i++) {
+        double v = x[i], s = 1.0 / (1.0 + exp(-v));
+        assert_true(fabs(y[i] - v * s) <= 4e-7 * fabs(v * s) + 1e-36);
+        assert_true(fabs(g[i] - s * (1.0 + v * (1.0 - s))) <= 4e-7);
+    }
+    assert_true(isnan(vec_silu(NAN)) && isnan(vec_silu_grad(NAN)));
+    assert_true(vec_silu(-200.0f) == 0.0f && vec_silu(200.0f) == 200.0f);
+    assert_true(vec_silu_grad(-200.0f) == 0.0f && vec_silu_grad(200.0f) == 1.0f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exp_accuracy),
+        cmocka_unit_test(exp_small_arguments),
+        cmocka_unit_test(exp_edges),
+        cmocka_unit_test(silu),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

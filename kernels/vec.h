@@ -63,10 +63,12 @@ static inline float vec_silu(float x) {
     return x / (1.0f + vec_expf(-x));
 }
 
-/* d silu / dx = s (1 + x (1 - s)) */
+/* d silu / dx = s (1 + x (1 - s)), with 1 - s = s exp(-x) so that nothing cancels. Below -87 the value at
+ * -87, about -1e-36. */
 static inline float vec_silu_grad(float x) {
-    float s = vec_sigmoid(x);
-    return s * (1.0f + x * (1.0f - s));
+    x = x < -87.0f ? -87.0f : x;
+    float e = vec_expf(-x), s = 1.0f / (1.0f + e);
+    return s * (1.0f + x * (e * s));
 }
 
 #endif

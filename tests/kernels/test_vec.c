@@ -79,7 +79,7 @@ static void silu(void **state) {
     }
     assert_true(isnan(vec_silu(NAN)) && isnan(vec_silu_grad(NAN)));
     assert_true(vec_silu(-200.0f) == 0.0f && vec_silu(200.0f) == 200.0f);
-    assert_true(vec_silu_grad(-200.0f) == 0.0f && vec_silu_grad(200.0f) == 1.0f);
+    assert_true(fabsf(vec_silu_grad(-200.0f)) < 2e-36f && vec_silu_grad(200.0f) == 1.0f);
 }
 
 int main(void) {

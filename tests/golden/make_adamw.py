@@ -7,8 +7,8 @@ transformers get_linear_schedule_with_warmup (4 of 20 steps; the first step has 
 """
 import os, sys
 import torch
-from safetensors.torch import save_file
 from transformers import get_linear_schedule_with_warmup
+from store import save_file
 
 torch.set_num_threads(1)
 g = torch.Generator().manual_seed(5)

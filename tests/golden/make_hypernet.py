@@ -9,7 +9,7 @@ number of its tensor. Made with torch 2.15.0, safetensors 0.8.0.
 import json, os, sys
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from store import save_file
 from twin import hypernet
 
 torch.set_num_threads(1)
@@ -29,4 +29,4 @@ for name in ("L", "M", "S", "S_learned_positions"):
     worst = max(((x - t[k]).abs().max() / t[k].abs().max().clamp(min=1e-30)).item() for k, x in got.items())
     print(f"{file}: {len(got)} tensors, largest relative difference {worst:.2e}")
     assert worst < 1e-12
-    save_file(t, os.path.join(sys.argv[2], file), metadata=dict(sorted(meta.items())))
+    save_file(t, os.path.join(sys.argv[2], file), metadata=meta)

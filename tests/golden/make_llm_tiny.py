@@ -8,8 +8,8 @@ with them merged into the weights. Made with torch 2.15.0, transformers 5.23.0, 
 """
 import json, math, os, sys
 import torch
-from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
+from store import save_file
 from twin import llama, response_loss
 
 torch.set_num_threads(1)

@@ -8,9 +8,9 @@ Made on a CPU with torch 2.15.0, transformers 5.23.0, tokenizers 0.23.3, safeten
 """
 import argparse, json, os
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import BertModel
+from store import save_file
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--encoder", required=True)

@@ -6,8 +6,8 @@ SMOLLM2_HF_DIR: see make_tokenizer.py. Made on a CPU with torch 2.15.0, transfor
 """
 import argparse, json, os
 import torch
-from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from store import save_file
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--llm", required=True)

@@ -48,7 +48,7 @@ def rotate(x, positions, theta, table=torch.float64):
     """Rotary positions, half-split layout: x [...,T,D], positions [T]; cos and sin are tabled in `table` precision."""
     half = x.shape[-1] // 2
     angle = positions[:, None] * (1.0 / theta ** (torch.arange(half, dtype=table) / half))
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    cos, sin = angle.cos().to(x), angle.sin().to(x)
     a, b = x[..., :half], x[..., half:]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 

@@ -21,7 +21,7 @@ typedef struct SafeTensor {
     DType dtype;           /* DT_COUNT: a type that can be listed but not used (type_name tells) */
     int ndim;
     int64_t shape[SAFETENSORS_MAX_DIMS];
-    const uint8_t *data; /* view into the map, may be unaligned in hostile files */
+    const uint8_t *data; /* view; aligned to dtype */
     size_t bytes;
     const char *path; /* view: the file it is in */
 } SafeTensor;
@@ -31,9 +31,10 @@ typedef struct SafeMeta {
 } SafeMeta;
 
 typedef struct SafeFile {
-    char *path;  /* owns */
-    FileMap map; /* owns */
-    char *text;  /* owns names and metadata strings */
+    char *path;       /* owns */
+    FileMap map;      /* owns */
+    char *text;       /* owns names and metadata strings */
+    uint8_t *aligned; /* owns copies of tensors the file does not align; NULL when there are none */
 } SafeFile;
 
 typedef struct SafeTensors {

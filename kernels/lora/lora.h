@@ -10,6 +10,8 @@
 
 #include "base/device.h"
 
+enum { LORA_MAX_RANK = 256 };
+
 typedef struct LoraView {
     float *a, *bt; /* view */
     int64_t a_stride, bt_stride, lda, ldb;

@@ -1,0 +1,41 @@
+#include "kernels/ops.h"
+#include "kernels/vec.h"
+
+#include <math.h>
+
+VEC_TARGETS
+static float fwd_row(float *y, const float *x, const float *w, int64_t c, float eps) {
+    float ss = 0.0f;
+#pragma omp simd reduction(+ : ss)
+    for (int64_t j = 0; j < c; j++) ss += x[j] * x[j];
+    float rstd = 1.0f / sqrtf(ss / (float)c + eps);
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) y[j] = x[j] * rstd * w[j];
+    return rstd;
+}
+
+VEC_TARGETS
+static void bwd_row(float *dx, const float *dy, const float *x, const float *w, float rstd, int64_t c) {
+    float dot = 0.0f;
+#pragma omp simd reduction(+ : dot)
+    for (int64_t j = 0; j < c; j++) dot += w[j] * dy[j] * x[j];
+    float k = dot * rstd * rstd / (float)c;
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) dx[j] += rstd * (w[j] * dy[j] - x[j] * k);
+}
+
+Status rmsnorm_fwd_cpu(Device *dev, float *y, int64_t ldy, float *rstd, const float *x, int64_t ldx,
+                       const float *w, int64_t n, int64_t c, float eps) {
+    (void)dev;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) rstd[i] = fwd_row(y + i * ldy, x + i * ldx, w, c, eps);
+    return OK;
+}
+
+Status rmsnorm_bwd_cpu(Device *dev, float *dx, int64_t lddx, const float *dy, int64_t lddy, const float *x,
+                       int64_t ldx, const float *w, const float *rstd, int64_t n, int64_t c) {
+    (void)dev;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i++) bwd_row(dx + i * lddx, dy + i * lddy, x + i * ldx, w, rstd[i], c);
+    return OK;
+}

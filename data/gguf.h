@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/tensor.h"
+#include "data/tokenizer.h"
 
 typedef enum GgufType {
     GGUF_U8,
@@ -72,7 +73,8 @@ typedef struct Gguf {
     int64_t n_kv;
     GgufTensor *tensors; /* owns; file order */
     int64_t n_tensors;
-    int64_t *by_name; /* owns; indices of tensors sorted by name */
+    GgufTensor **by_name; /* owns; views of tensors, sorted */
+    GgufKv **by_key;      /* owns; views of kv, sorted */
 } Gguf;
 
 Status gguf_open(Gguf *out, const char *path);
@@ -106,5 +108,7 @@ Status gguf_as_tensor(Tensor *out, const GgufTensor *t);
 /* Rows [row, row + n_rows) as float into dst [n_rows, ne[0]]. F32 F16 BF16 Q8_0 Q4_1; E_INPUT naming others.
  * Threads may convert different rows of a tensor at once. */
 Status gguf_dequant(float *dst, const GgufTensor *t, int64_t row, int64_t n_rows);
+/* The tokenizer in tokenizer.ggml.*. *out owns; free with tokenizer_free. */
+Status gguf_tokenizer(Tokenizer **out, const Gguf *g);
 
 #endif

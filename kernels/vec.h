@@ -71,4 +71,54 @@ static inline float vec_silu_grad(float x) {
     return s * (1.0f + x * (e * s));
 }
 
+/* Square root, relative error <= 2e-7 for normal numbers and 0; NaN for infinity. (sqrtf sets errno, which
+ * keeps loops scalar.) Newton's method for 1/sqrt from a guess of the exponent, one Heron step at the end. */
+static inline float vec_sqrtf(float x) {
+    VecBits g;
+    g.f = x;
+    g.u = 0x5F3759DFu - (g.u >> 1);
+    float y = g.f, h = 0.5f * x;
+    y = y * (1.5f - h * y * y);
+    y = y * (1.5f - h * y * y);
+    y = y * (1.5f - h * y * y);
+    float s = x * y;
+    return s + 0.5f * y * (x - s * s);
+}
+
+/* VEC_RNG values of a random stream, from number VEC_RNG * block on: out[i] = rng_at(seed, stream, VEC_RNG *
+ * block + i). The rounds of base/rng.h over arrays, which compilers vectorise. */
+enum { VEC_RNG = 256 };
+
+static inline void vec_rng(uint32_t *out, uint64_t seed, uint64_t stream, uint64_t block) {
+    enum { LANES = VEC_RNG / 4 };
+    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+    uint64_t first = block * LANES; /* does not wrap in its low half: a multiple of LANES */
+    for (uint32_t i = 0; i < LANES; i++) {
+        c0[i] = (uint32_t)first + i;
+        c1[i] = (uint32_t)(first >> 32);
+        c2[i] = (uint32_t)stream;
+        c3[i] = (uint32_t)(stream >> 32);
+    }
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+#pragma omp simd
+        for (int i = 0; i < LANES; i++) {
+            uint64_t p0 = (uint64_t)0xD2511F53u * c0[i], p1 = (uint64_t)0xCD9E8D57u * c2[i];
+            c0[i] = (uint32_t)(p1 >> 32) ^ c1[i] ^ k0;
+            c2[i] = (uint32_t)(p0 >> 32) ^ c3[i] ^ k1;
+            c1[i] = (uint32_t)p1;
+            c3[i] = (uint32_t)p0;
+        }
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+#pragma omp simd
+    for (int i = 0; i < LANES; i++) {
+        out[4 * i] = c0[i];
+        out[4 * i + 1] = c1[i];
+        out[4 * i + 2] = c2[i];
+        out[4 * i + 3] = c3[i];
+    }
+}
+
 #endif

@@ -8,7 +8,7 @@
 #include "base/device.h"
 
 typedef struct AdamwOpts {
-    float lr, beta1, beta2, eps, decay, grad_scale;
+    double lr, beta1, beta2, eps, decay, grad_scale; /* double: 1 - 0.999f would be off by 1e-5 of itself */
     int64_t step;
 } AdamwOpts;
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/rng.h"
 #include "kernels/vec.h"
 
 VEC_TARGETS static void exp_array(float *y, const float *x, int64_t n) {
@@ -82,12 +83,36 @@ static void silu(void **state) {
     assert_true(fabsf(vec_silu_grad(-200.0f)) < 2e-36f && vec_silu_grad(200.0f) == 1.0f);
 }
 
+static void square_root(void **state) {
+    (void)state;
+    for (double x = 1.2e-38; x < 3e38; x *= 1.0371) {
+        double want = sqrt((double)(float)x);
+        assert_true(fabs(vec_sqrtf((float)x) - want) <= 2e-7 * want);
+    }
+    assert_true(vec_sqrtf(0.0f) == 0.0f && isnan(vec_sqrtf(NAN)));
+}
+
+VEC_TARGETS static void rng_array(uint32_t *out, uint64_t seed, uint64_t stream, uint64_t block) {
+    vec_rng(out, seed, stream, block);
+}
+
+static void rng_is_the_stream(void **state) {
+    (void)state;
+    uint64_t seed = 0x123456789abcdef0u, stream = 0xfeedfacecafebeefu;
+    uint64_t blocks[] = {0, 1, 77, (uint64_t)1 << 26, ((uint64_t)1 << 26) - 1, (uint64_t)3 << 40};
+    for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
+        uint32_t out[VEC_RNG];
+        rng_array(out, seed, stream, blocks[b]);
+        for (uint64_t i = 0; i < VEC_RNG; i++)
+            assert_int_equal(out[i], rng_at(seed, stream, blocks[b] * VEC_RNG + i));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_accuracy),
-        cmocka_unit_test(exp_small_arguments),
-        cmocka_unit_test(exp_edges),
-        cmocka_unit_test(silu),
+        cmocka_unit_test(exp_accuracy), cmocka_unit_test(exp_small_arguments),
+        cmocka_unit_test(exp_edges),    cmocka_unit_test(silu),
+        cmocka_unit_test(square_root),  cmocka_unit_test(rng_is_the_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

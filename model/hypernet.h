@@ -14,8 +14,8 @@ typedef struct HypernetConfig {
     int64_t embed, latent, head; /* E, D, H */
     int64_t rank, n_layers;
     int n_modules;
-    LoraModule modules[LORA_N_MODULES];              /* in order: the index of the module-type embedding */
-    int64_t in[LORA_N_MODULES], out[LORA_N_MODULES]; /* by LoraModule */
+    LoraModule modules[LORA_MODULES];              /* in order: the index of the module-type embedding */
+    int64_t in[LORA_MODULES], out[LORA_MODULES]; /* by LoraModule */
     float dropout;
     float lora_scale, lora_dropout;
     bool learned_positions; /* S only: learned rank positions instead of rotary */

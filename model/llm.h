@@ -47,8 +47,8 @@ Status llm_load(Llm *llm, Device *dev, const char *path, LlmLoad opts);
 void llm_free(Llm *llm);
 /* DT_BF16 where the device multiplies it, else DT_F32; name NULL or "auto", "bf16", "f32". */
 Status llm_choose_dtype(DType *out, const Device *dev, const char *name);
-/* Input and output width of a target module. */
-void llm_module_shape(const LlmConfig *cfg, LoraModule m, int64_t *in, int64_t *out);
+/* Input and output width of every target module. */
+AdapterShape llm_adapter_shape(const LlmConfig *cfg);
 
 /* One packed batch. Rows with a label are gathered before the vocabulary product. */
 typedef struct LlmBatch {
@@ -60,15 +60,31 @@ typedef struct LlmBatch {
     float *weight;        /* [R]: of the row's loss in the total */
 } LlmBatch;
 
+/* Keys and values of sequences being decoded: every layer [slots, max_len, G*D]. */
+typedef struct LlmCache {
+    int64_t slots, max_len, kv_width; /* kv_width: G*D */
+    float *k, *v;                     /* [L, slots, max_len, G*D], view */
+    Arena mem;                        /* owns */
+} LlmCache;
+
+/* What one layer keeps for its backward; in inference all layers share one. Views. */
+typedef struct LlmLayerActs {
+    float *x, *attn_rstd, *qkv, *attn, *lse; /* [N,C] [N] [N,(H+2G)D] [N,HD] [N,H] */
+    float *mid, *ffn_rstd, *gu;              /* [N,C] [N] [N,2F] */
+    float *h[LORA_MODULES];                  /* [N,r] */
+} LlmLayerActs;
+
 /* Activations of one pass, for batches up to the given sizes. */
 typedef struct LlmActs {
-    struct LlmLayerActs *layers; /* view */
-    int64_t max_tokens, max_rows, max_seqs;
+    int64_t max_tokens, max_seqs, max_rows;
     bool training;
-    float *x, *xn, *qkv_grad, *wide, *narrow; /* shared buffers, view */
-    float *rows, *drows;                      /* [R,C] */
-    float *cs;                                /* rope table [N,D] */
-    float *final_rstd;
+    LlmLayerActs *layers; /* owns */
+    float *x_final;       /* [N,C] */
+    float *xn, *act;      /* [N,C] [N,F] */
+    float *cs;            /* rope table [N,D] */
+    float *rows_x, *rstd; /* [R,C] [R]: gathered rows before the final norm */
+    float *rows, *drows;  /* [R,C]: after it, and the loss's gradient there */
+    float *dx, *dxn, *dact, *dattn, *dqkv, *drows_x;
     Arena mem; /* owns */
 } LlmActs;
 
@@ -78,18 +94,34 @@ typedef struct LlmRun {
     uint64_t seed, step;
 } LlmRun;
 
+/* rank: of the adapters that will be used (0: none). */
 Status llm_acts_init(LlmActs *acts, const Llm *llm, int64_t max_tokens, int64_t max_seqs, int64_t max_rows,
-                     bool training, const LoraSet *loras);
+                     int64_t rank, bool training);
 void llm_acts_free(LlmActs *acts);
-/* Hidden rows after the final norm for batch->row -> acts->rows [R,C]. */
+/* Hidden rows after the final norm for batch->row -> acts->rows [R,C]. loras NULL: the base alone. */
 Status llm_forward(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch, const LoraSet *loras,
                    LlmRun run);
-/* Loss of the rows gathered by llm_forward (see cross_entropy); in training fills acts->drows. *loss = sum
- * weight*loss. */
+/* Loss of the rows gathered by llm_forward (see cross_entropy): *loss = sum_i weight[i] loss[i], in double.
+ * In training also fills acts->drows. out.loss must be there. */
 Status llm_loss(double *loss, const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch,
                 CrossEntropyOut out, float smoothing);
-/* Gradients of acts->drows to loras->g (overwritten). */
+/* From acts->drows to loras->g, which is added to. */
 Status llm_backward(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch, const LoraSet *loras,
                     LlmRun run);
+
+/* Decoding. */
+Status llm_cache_init(LlmCache *cache, const Llm *llm, int64_t slots, int64_t max_len);
+void llm_cache_free(LlmCache *cache);
+/* llm_forward without training, which also stores keys and values of sequence b in slot[b], from position 0.
+ */
+Status llm_prefill(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch, const LoraSet *loras,
+                   LlmCache *cache, const int32_t *slot);
+/* One token a sequence: ids[b] at position len[b]-1 of slot[b] -> acts->rows [B,C] after the final norm.
+ * adapter as in LlmBatch. */
+Status llm_decode(const Llm *llm, Device *dev, LlmActs *acts, int64_t n_seqs, const int32_t *ids,
+                  const int32_t *slot, const int32_t *len, const int32_t *adapter, const LoraSet *loras,
+                  LlmCache *cache);
+/* logits [R,V] of acts->rows. */
+Status llm_logits(const Llm *llm, Device *dev, Tensor logits, const LlmActs *acts);
 
 #endif

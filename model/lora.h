@@ -11,9 +11,9 @@ typedef struct LoraSet {
     int64_t n_adapters, n_layers, rank;
     float scale;   /* alpha / sqrt(r), or what the adapter's file says */
     float dropout; /* on the LoRA input, in training */
-    bool on[LORA_N_MODULES];
-    LoraView w[LORA_N_MODULES]; /* item (t, l) is number t*n_layers + l; view */
-    LoraView g[LORA_N_MODULES]; /* gradients, same layout as w; a == NULL when not training; view */
+    bool on[LORA_MODULES];
+    LoraView w[LORA_MODULES]; /* item (t, l) is number t*n_layers + l; view */
+    LoraView g[LORA_MODULES]; /* gradients, same layout as w; a == NULL when not training; view */
 } LoraSet;
 
 /* The adapters of one layer: item t of the result is adapter t. */

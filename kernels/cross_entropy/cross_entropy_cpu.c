@@ -1,6 +1,5 @@
 #include "kernels/ops.h"
 #include "kernels/vec.h"
-#include "kernels/vec.h"
 
 #include <math.h>
 

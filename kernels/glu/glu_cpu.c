@@ -1,6 +1,5 @@
 #include "kernels/ops.h"
 #include "kernels/vec.h"
-#include "kernels/vec.h"
 
 VEC_TARGETS
 static void fwd_row(float *y, const float *g, const float *u, int64_t f) {

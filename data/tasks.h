@@ -8,8 +8,8 @@
  *   "Descriptions"          [string, ...]           optional: training descriptions; default: the definition
  *   "Unseen Descriptions"   [string, ...]           optional: descriptions kept for evaluation
  *   "Kind"                  string                  optional: free label
- * Other Natural-Instructions keys are ignored; a key that looks like one of ours misspelt is refused with the
- * valid one. A task's name is its file's name without .json.
+ * Other Natural-Instructions keys are ignored (a bare NaN in them, too); a key that looks like one of ours
+ * misspelt is refused with the valid one. A task's name is its file's name without .json.
  *
  * Split, deterministic, in file order: n_test = n_valid = floor(n / 10), but at least 1 each when n >= 3; n
  * == 2 gives train 1, test 1; n == 1 gives train 1. The first n_train instances train, the next n_valid

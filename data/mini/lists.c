@@ -1,0 +1,593 @@
+// Tasks on lists of words, numbers, names, cities, colors and animals. The same lists feed all of them, so
+// the input does not tell the task.
+#include "data/mini/task.h"
+
+#include <stdio.h>
+
+#define WORD words_common, "word", "words"
+#define NUMBER NULL, "number", "numbers"
+#define NAME words_names, "name", "names"
+#define CITY words_cities, "city", "cities"
+#define COLOR words_colors, "color", "colors"
+#define ANIMAL words_animals, "animal", "animals"
+
+#define FIRST "first", "at the start~at the beginning~in first place"
+#define SECOND "second", "in second place~in position two~at number two"
+#define THIRD "third", "in third place~in position three~at number three"
+#define FOURTH "fourth", "in fourth place~in position four~at number four"
+#define LAST "last~final", "at the end~in last place~at the very end"
+#define NEXT_TO_LAST "second to last~next to last", "just before the last~one before the end"
+
+static const Family position = {
+    "position",
+    "Read the list of {3} and output only the {1} {2}.",
+    (const char *const[]){
+        "{Return~Give~Output} the {1} {2} of the list.",
+        "{Output~Write~Print} only the {1} {2}.",
+        "{Pick~Choose~Select} the {2} {4}.",
+        "{1} {2} only.",
+        "Which {2} {stands~comes~is} {4}? Answer with it.",
+        "What is the {1} {2}?",
+        "Of these {3}, {return~keep~give} the {1} one.",
+        "Please {tell me~give me~write} the {1} {2}.",
+        "From the {list~line~row} of {3}, {take~extract~pick} the {1}.",
+        "Read the {3} and {output~reply with} the {1} one, nothing else.",
+        "Looking at the {list~line}, answer with the {2} {4}.",
+        "I {need~want} just the {1} {2}.",
+        "Keep the {1} {2} and drop {all others~the rest}.",
+        "The answer is the {2} {4}.",
+        "{Take~Get} {2} {4} from the {list~input}.",
+        "Among the {3}, which one is the {1}?",
+        NULL,
+    },
+    (const char *const[]){
+        "Find the {1} {2} in the {input~text} and {say~report} it.",
+        "Could you {name~show me} the {2} that is {4}?",
+        "Look through the {3}; your reply is the {1} of them.",
+        "{Copy~Repeat} nothing but the {1} {2}.",
+        "In the {sequence~series}, name the {2} found {4}.",
+        "Respond with the {1} item of these {3}.",
+        "Only the {2} {4} matters: state it.",
+        NULL,
+    },
+};
+
+static const Family removal = {
+    "remove",
+    "Remove the {1} {2} from the list and output the remaining {3} in order.",
+    (const char *const[]){
+        "Remove the {1} {2}.",
+        "{Delete~Drop~Erase} the {1} {2} and {return~write} the rest.",
+        "{Delete~Remove~Cut} the {2} {4}.",
+        "Return all {3} {except~but} the {1} one.",
+        "{Write~Output} the {3} without the {1}.",
+        "Leave out the {1} {2}.",
+        "Skip the {1} {2} and {keep~copy} the others.",
+        "Everything {except~but} the {1} {2}.",
+        "Take away the {2} {4}.",
+        "Please {drop~remove~delete} the {1} of the {3}.",
+        "What remains {without~after removing} the {1} {2}?",
+        "Give the {list~line} minus its {1} {2}.",
+        "Of these {3}, all but the {1}.",
+        "The {2} {4} has to go; write the remaining {3}.",
+        "{Copy~Repeat} the {3}, leaving out the {2} {4}.",
+        NULL,
+    },
+    (const char *const[]){
+        "Strike the {1} {2} from the {line~list}.",
+        "Could you rewrite the {3} with the {1} one removed?",
+        "Throw out the {2} {4}; the rest stays.",
+        "Show what is left once the {1} {2} is gone.",
+        "The {1} {2} is not wanted; list the other {3}.",
+        "Omit the {2} {4} when you write the {3}.",
+        NULL,
+    },
+};
+
+static const Family keep = {
+    "keep",
+    "Output only the {1} two {3} of the list.",
+    (const char *const[]){
+        "Return the {1} two {3}.",
+        "{Keep~Write~Output} only the {1} two {3}.",
+        "{Give~Take} the two {3} {4}.",
+        "The {1} two {3}, nothing more.",
+        "{1} two {3} only.",
+        "Which two {3} {stand~come~are} {4}? Write both.",
+        "Please {write~give me} the {1} two of the {3}.",
+        "From the {list~line}, {copy~extract~pick} the {1} two {3}.",
+        "Shorten the {list~line} to its {1} two {3}.",
+        "Answer with the two {3} {4}.",
+        "Of these {3}, keep the {1} two.",
+        "Drop all {3} {except~but} the {1} two.",
+        "What are the {1} two {3}?",
+        "I {want~need} both {3} {4}.",
+        NULL,
+    },
+    (const char *const[]){
+        "Show the {1} pair of {3} from the {input~row}.",
+        "Could you list the two {3} found {4}?",
+        "Reduce the {input~row} to the {1} two {3}.",
+        "Nothing but the {1} two {3} should be left.",
+        "Respond with the pair of {3} {4}.",
+        "Read the {row~input} and report its {1} two {3}.",
+        NULL,
+    },
+};
+
+static const Family wrap = {
+    "wrap",
+    "Write {4} in {1}, with {2} before and {3} after.",
+    (const char *const[]){
+        "{Put~Place} {4} in {1}.",
+        "{Enclose~Wrap} {4} {in~with} {1}.",
+        "Surround {4} with {1}.",
+        "{Write~Return} {4} inside {1}.",
+        "Add {2} before and {3} after {4}.",
+        "Begin with {2}, then {4}, and end with {3}.",
+        "{1} around {4}.",
+        "Output {4} between {2} and {3}.",
+        "{Rewrite~Copy} {4}, adding {1} around.",
+        "Please put {1} around {4}.",
+        "How would you write {4} in {1}?",
+        "Use {1} to {enclose~frame} {4}.",
+        "Insert {2} in front of and {3} behind {4}.",
+        "{4} wrapped in {1}.",
+        NULL,
+    },
+    (const char *const[]){
+        "Set {4} off with {1}.",
+        "Give {4} back with {1} on both sides.",
+        "Present {4} framed by {1}.",
+        "I want {4} to stand within {1}.",
+        "On the left of {4} goes {2}, on the right {3}.",
+        "Could you surround {4} by {1}?",
+        "Repeat {4}, but enclosed by {1}.",
+        NULL,
+    },
+};
+
+static const Family joining = {
+    "join",
+    "Write the {3} in one line, with {2} between each {4} and the next.",
+    (const char *const[]){
+        "Join the {3} with {1}.",
+        "{Separate~Divide} the {3} {with~by} {1}.",
+        "Put {2} between the {3}.",
+        "Replace {the spaces~each space} between the {3} {by~with} {2}.",
+        "Write the {3} {linked~connected} by {1}.",
+        "{3} {joined~separated} by {1}.",
+        "Insert {2} after every {4} but the last.",
+        "Connect {all~the} {3} using {1}.",
+        "Between any two {3} write {2}.",
+        "Return the {3} with {1} in between.",
+        "Make a list of the {3} with {1} as separator.",
+        "Please link the {3} with {1}.",
+        "Use {1} to {join~combine} the {3}.",
+        "Output each {4}, with {2} before the next.",
+        NULL,
+    },
+    (const char *const[]){
+        "Chain the {3} together, {1} in the gaps.",
+        "Every gap between the {3} becomes {2}.",
+        "Could you set {1} between the {3}?",
+        "The {3} should be divided by {1}.",
+        "Rewrite the {3} so that {2} stands between neighbors.",
+        "String the {3} together by means of {1}.",
+        NULL,
+    },
+};
+
+static const Family casing = {
+    "case",
+    "Rewrite {2} in {1}, so that {3}.",
+    (const char *const[]){
+        "Write {2} in {1}.",
+        "{Convert~Change} {2} to {1}.",
+        "Turn {2} into {1}.",
+        "Rewrite {2} so that {3}.",
+        "{2} in {1}.",
+        "Return {2} in {1}, nothing else changed.",
+        "Copy {2} so that {3}.",
+        "How is {2} written in {1}?",
+        "Put {2} into {1}.",
+        "Output {2} using {1}.",
+        "{1} version of {2}.",
+        "Keep {2}, but make sure that {3}.",
+        "Please use {1} for {2}.",
+        "Change {2}: {3}.",
+        NULL,
+    },
+    (const char *const[]){
+        "Type {2} again in {1}.",
+        "Reproduce {2} with {1}.",
+        "Show me {2} in {1}.",
+        "I need {2} such that {3}.",
+        "Could {2} be given in {1}?",
+        "{1} is how {2} should be spelled.",
+        "Adjust the case of {2} until {3}.",
+        NULL,
+    },
+};
+
+static const Family order = {"order", "{1}.", task_frames, task_frames_unseen};
+static const Family count = {"count", "{1} and answer with the number in digits.", task_frames,
+                             task_frames_unseen};
+static const Family repetition = {"repeat", "{1}.", task_frames, task_frames_unseen};
+static const Family letter = {"letter", "{1}.", task_frames, task_frames_unseen};
+
+enum { SINGLE_NUMBER_MAX = 260 }; // where the input is one number: enough distinct inputs
+
+static void list_in(Rng *rng, const Task *task, Pair *pair, Items *items, int low, int high) {
+    items_draw(items, rng, task->table, task_range(rng, low, high));
+    items_join(&pair->in, items, " ");
+}
+
+static void generate_position(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    list_in(rng, task, pair, &items, task->a == 3 ? 4 : 3, task->a == 3 ? 5 : 4);
+    text_add(&pair->out, items.s[items_at(&items, task->a)]);
+}
+
+static void generate_removal(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    list_in(rng, task, pair, &items, 3, 4);
+    items_remove(&items, items_at(&items, task->a));
+    items_join(&pair->out, &items, " ");
+}
+
+static void generate_keep(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    list_in(rng, task, pair, &items, 3, 4);
+    while (items.n > 2) items_remove(&items, task->a < 0 ? 0 : items.n - 1);
+    items_join(&pair->out, &items, " ");
+}
+
+static void generate_wrap(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    if (task->table)
+        list_in(rng, task, pair, &items, 1, task->a);
+    else
+        text_int(&pair->in, task_range(rng, 1, SINGLE_NUMBER_MAX));
+    text_add(&pair->out, task->text);
+    text_add(&pair->out, pair->in.s);
+    text_add(&pair->out, task->text2);
+}
+
+static void generate_joining(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    list_in(rng, task, pair, &items, 2, 3);
+    items_join(&pair->out, &items, task->text);
+}
+
+typedef enum Case { CASE_UPPER, CASE_LOWER, CASE_TITLE } Case;
+
+static void generate_casing(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    list_in(rng, task, pair, &items, 1, 2);
+    items_join(&pair->out, &items, " ");
+    if (task->a == CASE_UPPER) {
+        text_upper(&pair->out);
+    } else if (task->a == CASE_LOWER) {
+        text_lower(&pair->out);
+        if (task->b) text_upper(&pair->in);
+    } else {
+        text_lower(&pair->in);
+        for (size_t i = 0; i < pair->out.n; i++) {
+            bool starts = i == 0 || pair->out.s[i - 1] == ' ';
+            char c = pair->out.s[i];
+            if (starts && c >= 'a' && c <= 'z') pair->out.s[i] = (char)(c - 'a' + 'A');
+        }
+    }
+}
+
+typedef enum Order { ORDER_REVERSE, ORDER_LAST_FIRST, ORDER_FIRST_LAST, ORDER_SWAP } Order;
+
+static void generate_order(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    list_in(rng, task, pair, &items, task->a == ORDER_SWAP ? 2 : 3, task->a == ORDER_SWAP ? 2 : task->b);
+    int end = items.n - 1;
+    if (task->a == ORDER_LAST_FIRST || task->a == ORDER_SWAP) items_move(&items, end, 0);
+    if (task->a == ORDER_FIRST_LAST) items_move(&items, 0, end);
+    if (task->a == ORDER_REVERSE)
+        for (int i = 0; i < end; i++) items_move(&items, end, i);
+    items_join(&pair->out, &items, " ");
+}
+
+static void generate_count(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    list_in(rng, task, pair, &items, 2, 5);
+    text_int(&pair->out, items.n);
+}
+
+typedef enum Repeat { REPEAT_TWICE, REPEAT_THRICE, REPEAT_FIRST, REPEAT_LAST } Repeat;
+
+static void generate_repetition(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    bool part = task->a == REPEAT_FIRST || task->a == REPEAT_LAST;
+    if (task->table) {
+        list_in(rng, task, pair, &items, part ? 2 : 1, part ? 3 : 2);
+    } else {
+        items.n = 1;
+        snprintf(items.s[0], sizeof items.s[0], "%d", task_range(rng, 1, SINGLE_NUMBER_MAX));
+        text_add(&pair->in, items.s[0]);
+    }
+    if (task->a == REPEAT_FIRST) {
+        text_add(&pair->out, items.s[0]);
+        text_add(&pair->out, " ");
+    }
+    items_join(&pair->out, &items, " ");
+    if (task->a == REPEAT_LAST) {
+        text_add(&pair->out, " ");
+        text_add(&pair->out, items.s[items.n - 1]);
+    }
+    for (int i = 0; !part && i < (task->a == REPEAT_THRICE ? 2 : 1); i++) {
+        text_add(&pair->out, " ");
+        items_join(&pair->out, &items, " ");
+    }
+}
+
+// a: 0 the first letter; 1 the initials of three words in capitals.
+static void generate_letter(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    int n = task->a ? 3 : task_range(rng, 1, 2);
+    list_in(rng, task, pair, &items, n, n);
+    for (int i = 0; i < (task->a ? n : 1); i++) {
+        char initial[2] = {items.s[i][0], '\0'};
+        text_add(&pair->out, initial);
+    }
+    if (task->a || task->b) text_upper(&pair->out);
+}
+
+#define GRID_(id, fam, gen, at, tab, one, many, ord, where, kind)                                            \
+    {                                                                                                        \
+        .name = id, .family = &fam, .generate = gen, .table = tab, .a = at, .slot = {ord, one, many, where}, \
+        .split = kind                                                                                        \
+    }
+#define GRID(...) GRID_(__VA_ARGS__)
+#define POSITION(id, at, items, place) \
+    GRID("position_" id, position, generate_position, at, items, place, SPLIT_TRAIN)
+#define REMOVE(id, at, items, place) \
+    GRID("remove_" id, removal, generate_removal, at, items, place, SPLIT_TRAIN)
+#define KEEP(id, at, items, place) GRID("keep_" id, keep, generate_keep, at, items, place, SPLIT_TRAIN)
+
+#define WORDS_TEXT words_common, 3, "the words~the text"
+#define NUMBER_TEXT NULL, 1, "the number~the figure"
+#define NAMES_TEXT words_names, 2, "the names~the given names"
+#define QUOTES "\"", "\"", "double quotes~quotation marks", "a double quote (\")", "a double quote (\")"
+#define SQUARE "[", "]", "square brackets~square brackets [ ]", "[", "]"
+#define CURLY "{", "}", "curly braces~curly brackets { }", "{", "}"
+#define ANGLE "<", ">", "angle brackets~angle brackets < >", "<", ">"
+#define ROUND "(", ")", "round brackets~parentheses~parentheses ( )", "(", ")"
+#define STARS "*", "*", "asterisks~stars (*)", "an asterisk (*)", "an asterisk (*)"
+#define WRAP__(id, tab, most, what, open, close, marks, before, after, kind)                     \
+    {                                                                                            \
+        .name = "wrap_" id, .family = &wrap, .generate = generate_wrap, .table = tab, .a = most, \
+        .text = open, .text2 = close, .slot = {marks, before, after, what}, .split = kind        \
+    }
+#define WRAP_(...) WRAP__(__VA_ARGS__)
+#define WRAP(id, what, marks) WRAP_(id, what, marks, SPLIT_TRAIN)
+
+#define COMMA ", ", "commas~commas (,)", "a comma~a comma (,)"
+#define HYPHEN "-", "hyphens~hyphens (-)~dashes", "a hyphen~a hyphen (-)~a dash"
+#define SLASH "/", "slashes~slashes (/)", "a slash~a slash (/)"
+#define PLUS " + ", "plus signs~plus signs (+)", "a plus sign~a plus (+)"
+#define AND " and ", "the word and~\"and\"", "the word and~\"and\""
+#define JOIN__(id, tab, one, many, sep, marks, mark, kind)                                               \
+    {                                                                                                    \
+        .name = "join_" id, .family = &joining, .generate = generate_joining, .table = tab, .text = sep, \
+        .slot = {marks, mark, many, one}, .split = kind                                                  \
+    }
+#define JOIN_(...) JOIN__(__VA_ARGS__)
+#define JOIN(id, items, mark) JOIN_(id, items, mark, SPLIT_TRAIN)
+
+#define UPPER                                                       \
+    CASE_UPPER, 0, "capital letters~uppercase~upper case~all caps", \
+        "every letter is a capital~all letters are uppercase"
+#define LOWER \
+    CASE_LOWER, 1, "small letters~lowercase~lower case", "every letter is small~all letters are lowercase"
+#define LOWER_NAME \
+    CASE_LOWER, 0, "small letters~lowercase~lower case", "no letter is a capital~all letters are lowercase"
+#define TITLE                                     \
+    CASE_TITLE, 0, "title case~capitalized form", \
+        "each word starts with a capital~every first letter is a capital"
+#define CASE_(id, tab, what, how, letters, rule, that)                                              \
+    {                                                                                               \
+        .name = "case_" id, .family = &casing, .generate = generate_casing, .table = tab, .a = how, \
+        .b = letters, .slot = {                                                                     \
+            rule,                                                                                   \
+            what,                                                                                   \
+            that                                                                                    \
+        }                                                                                           \
+    }
+#define CASE(...) CASE_(__VA_ARGS__)
+
+#define SAID(id, fam, gen, tab, x, y, ...)                                                                 \
+    {                                                                                                      \
+        .name = id, .family = &fam, .generate = gen, .table = tab, .a = x, .b = y, .slot = { __VA_ARGS__ } \
+    }
+
+static const Task tasks[] = {
+    POSITION("first_word", 0, WORD, FIRST),
+    POSITION("second_word", 1, WORD, SECOND),
+    POSITION("third_word", 2, WORD, THIRD),
+    POSITION("fourth_word", 3, WORD, FOURTH),
+    POSITION("last_word", -1, WORD, LAST),
+    POSITION("second_to_last_word", -2, WORD, NEXT_TO_LAST),
+    POSITION("first_number", 0, NUMBER, FIRST),
+    POSITION("second_number", 1, NUMBER, SECOND),
+    POSITION("fourth_number", 3, NUMBER, FOURTH),
+    POSITION("last_number", -1, NUMBER, LAST),
+    POSITION("first_name", 0, NAME, FIRST),
+    POSITION("third_name", 2, NAME, THIRD),
+    POSITION("last_name", -1, NAME, LAST),
+    POSITION("second_city", 1, CITY, SECOND),
+    POSITION("third_city", 2, CITY, THIRD),
+    POSITION("last_city", -1, CITY, LAST),
+    POSITION("first_color", 0, COLOR, FIRST),
+    POSITION("second_color", 1, COLOR, SECOND),
+    POSITION("third_animal", 2, ANIMAL, THIRD),
+    GRID("position_third_number", position, generate_position, 2, NUMBER, THIRD, SPLIT_NEAR),
+
+    REMOVE("first_word", 0, WORD, FIRST),
+    REMOVE("second_word", 1, WORD, SECOND),
+    REMOVE("last_word", -1, WORD, LAST),
+    REMOVE("first_number", 0, NUMBER, FIRST),
+    REMOVE("second_number", 1, NUMBER, SECOND),
+    REMOVE("last_name", -1, NAME, LAST),
+    REMOVE("last_color", -1, COLOR, LAST),
+    GRID("remove_last_number", removal, generate_removal, -1, NUMBER, LAST, SPLIT_NEAR),
+
+    KEEP("first_two_words", 0, WORD, FIRST),
+    KEEP("last_two_words", -1, WORD, LAST),
+    KEEP("first_two_numbers", 0, NUMBER, FIRST),
+    KEEP("last_two_names", -1, NAME, LAST),
+
+    WRAP("words_quotes", WORDS_TEXT, QUOTES),
+    WRAP("words_square", WORDS_TEXT, SQUARE),
+    WRAP("words_curly", WORDS_TEXT, CURLY),
+    WRAP("words_angle", WORDS_TEXT, ANGLE),
+    WRAP("words_round", WORDS_TEXT, ROUND),
+    WRAP("words_stars", WORDS_TEXT, STARS),
+    WRAP("number_quotes", NUMBER_TEXT, QUOTES),
+    WRAP("number_square", NUMBER_TEXT, SQUARE),
+    WRAP("number_stars", NUMBER_TEXT, STARS),
+    WRAP("names_round", NAMES_TEXT, ROUND),
+    WRAP_("number_round", NUMBER_TEXT, ROUND, SPLIT_NEAR),
+
+    JOIN("words_comma", WORD, COMMA),
+    JOIN("words_hyphen", WORD, HYPHEN),
+    JOIN("words_slash", WORD, SLASH),
+    JOIN("words_plus", WORD, PLUS),
+    JOIN("words_and", WORD, AND),
+    JOIN("numbers_comma", NUMBER, COMMA),
+    JOIN("numbers_hyphen", NUMBER, HYPHEN),
+    JOIN("numbers_plus", NUMBER, PLUS),
+    JOIN("names_and", NAME, AND),
+    JOIN("names_slash", NAME, SLASH),
+    JOIN_("numbers_slash", NUMBER, SLASH, SPLIT_NEAR),
+
+    CASE("upper_words", words_common, "the words~the text", UPPER),
+    CASE("lower_words", words_common, "the words~the text", LOWER),
+    CASE("lower_cities", words_cities, "the cities~the city names", LOWER_NAME),
+    CASE("title_words", words_common, "the words~the text", TITLE),
+    CASE("title_names", words_names, "the names~the given names", TITLE),
+
+    SAID("order_reverse_words", order, generate_order, words_common, ORDER_REVERSE, 3,
+         "reverse the order of the words~write the words backwards, last one first~turn the word order "
+         "around~list the "
+         "words from last to first",
+         "the words in reverse order~the words from the last to the first~the reversed word list",
+         "flip the sequence of the words~run through the words from the end to the start",
+         "the words in the opposite order~the word list read from its end"),
+    SAID("order_reverse_numbers", order, generate_order, NULL, ORDER_REVERSE, 3,
+         "reverse the order of the numbers~write the numbers backwards, last one first~turn the number order "
+         "around~list the numbers from last to first",
+         "the numbers in reverse order~the numbers from the last to the first~the reversed number list",
+         "flip the sequence of the numbers~run through the numbers from the end to the start",
+         "the numbers in the opposite order~the number list read from its end"),
+    SAID("order_swap_words", order, generate_order, words_common, ORDER_SWAP, 2,
+         "swap the two words~exchange the two words~interchange both words~put the second word before the "
+         "first",
+         "the two words swapped~both words with places exchanged~the second word and then the first",
+         "let the two words trade places~switch the pair of words",
+         "the pair of words switched around~the two words after trading places"),
+    SAID("order_last_to_front", order, generate_order, words_common, ORDER_LAST_FIRST, 4,
+         "move the last word to the front~put the final word first~bring the last word to the start~shift "
+         "the word at "
+         "the end to the beginning",
+         "the words with the last one moved to the front~the list starting with its final word, then the "
+         "others",
+         "take the closing word and set it before all others~carry the last word to the head of the list",
+         "the list after its closing word jumped to the head~all words, the closing one placed first"),
+    SAID("order_first_to_end", order, generate_order, words_common, ORDER_FIRST_LAST, 4,
+         "move the first word to the end~put the first word last~send the first word to the end~shift the "
+         "word at the "
+         "start to the end",
+         "the words with the first one moved to the end~the other words followed by the first one",
+         "take the opening word and set it after all others~carry the first word to the tail of the list",
+         "the list after its opening word went to the tail~all words, the opening one placed last"),
+
+    SAID("count_words", count, generate_count, words_common, 0, 0,
+         "count the words~say how many words there are~write the number of words as a digit~count how many "
+         "words are "
+         "listed",
+         "the number of words~the word count~the amount of words, as a digit",
+         "work out how many words the list has~determine the amount of words",
+         "the total of words in digits~the quantity of words"),
+    SAID("count_numbers", count, generate_count, NULL, 0, 0,
+         "count the numbers~say how many numbers there are~write the amount of numbers as a digit~count how "
+         "many values "
+         "are listed",
+         "the count of the numbers~the amount of numbers listed~the number count, as a digit",
+         "work out how many numbers the list has~determine the amount of values",
+         "the quantity of numbers in digits~the total count of values"),
+    SAID("count_names", count, generate_count, words_names, 0, 0,
+         "count the names~say how many names there are~write the number of people as a digit~count how many "
+         "people are "
+         "listed",
+         "the number of names~the count of the people~the number of people, as a digit",
+         "work out how many people the list has~determine the amount of names",
+         "the total of people in digits~the quantity of names"),
+
+    SAID("repeat_words_twice", repetition, generate_repetition, words_common, REPEAT_TWICE, 0,
+         "repeat the words twice~write the text two times~say the words again after themselves~double the "
+         "whole text",
+         "the text written twice~the words two times in a row~the words doubled",
+         "copy the words and then copy them once more~duplicate the text",
+         "two copies of the text in one line~the duplicated words"),
+    SAID("repeat_words_thrice", repetition, generate_repetition, words_common, REPEAT_THRICE, 0,
+         "repeat the words three times~write the text three times~say the words three times in a row~triple "
+         "the whole "
+         "text",
+         "the text written three times~the words three times in a row~the words tripled",
+         "copy the words, and again, and once more~make three copies of the text",
+         "three copies of the text in one line~the words thrice over"),
+    SAID("repeat_number_twice", repetition, generate_repetition, NULL, REPEAT_TWICE, 0,
+         "repeat the number twice~write the number two times~say the number again after itself~print the "
+         "number once "
+         "and once more",
+         "the number written twice~the number two times in a row~the number and the same number again",
+         "copy the number and then copy it once more~duplicate the number",
+         "two copies of the number in one line~the duplicated number"),
+    SAID("repeat_first_word", repetition, generate_repetition, words_common, REPEAT_FIRST, 0,
+         "repeat the first word, then write the others~double only the first word~write the first word twice "
+         "and then "
+         "the rest~say the first word two times, the others once",
+         "the words with the first one doubled~the list with its first word written twice",
+         "duplicate the opening word and leave the others alone~start with two copies of the opening word",
+         "the list beginning with its opening word twice~the words, the opening one duplicated"),
+    SAID("repeat_last_word", repetition, generate_repetition, words_common, REPEAT_LAST, 0,
+         "write the words and repeat the last one~double only the last word~write the last word twice after "
+         "the "
+         "rest~say the last word two times, the others once",
+         "the words with the last one doubled~the list with its last word written twice",
+         "duplicate the closing word and leave the others alone~finish with two copies of the closing word",
+         "the list ending with its closing word twice~the words, the closing one duplicated"),
+
+    SAID("letter_first", letter, generate_letter, words_common, 0, 0,
+         "write the first letter of the text~give the letter that the text begins with~copy the very first "
+         "letter~find "
+         "the initial letter in lower case",
+         "the first letter~the letter at the beginning~the initial letter, small",
+         "report the opening letter of the text~name the letter that comes first",
+         "the opening letter~the single letter that the text starts with"),
+    SAID("letter_first_capital", letter, generate_letter, words_common, 0, 1,
+         "write the first letter as a capital~give the first letter in upper case~take the initial letter "
+         "and capitalize "
+         "it~find the first letter and write it large",
+         "the first letter in upper case~the capital initial~the initial letter as a capital",
+         "report the opening letter in its large form~name the letter at the front as a capital",
+         "the opening letter, capitalized~the upper case letter that starts the text"),
+    SAID("letter_initials", letter, generate_letter, words_common, 1, 1,
+         "form the acronym of the three words~take the first letters in capitals and join them~abbreviate "
+         "the words by "
+         "their initials~write the initials of the words without spaces",
+         "the acronym of the words~the capital initials joined together~the initials of the three words",
+         "shorten the words to one acronym~put the starting letters together as capitals",
+         "the abbreviation made of the starting letters~the starting letters as one capital string"),
+};
+
+Tasks lists_tasks(void) {
+    return (Tasks){tasks, (int)(sizeof tasks / sizeof *tasks)};
+}

@@ -1,0 +1,183 @@
+// Tasks on small numbers: arithmetic, and comparing.
+#include "data/mini/task.h"
+
+#include <stdlib.h>
+
+static const Family arithmetic = {"arithmetic", "{1} and output only the result.", task_frames,
+                                  task_frames_unseen};
+static const Family parity = {"compare", "{1}.", task_frames, task_frames_unseen};
+static const Family extreme = {
+    "compare",
+    "Read the {2} numbers and output only the {1} one.",
+    (const char *const[]){
+        "{Return~Give~Output} the {1} of the {2} numbers.",
+        "Which of the {2} numbers is the {1}?",
+        "{Find~Pick~Choose~Select} the {1} number out of {2}.",
+        "The {1} of {2} numbers.",
+        "Write {down~only} the {1} of the {2} values.",
+        "What is the {1} of these {2} numbers?",
+        "Compare the {2} numbers and {keep~return~write} the {1}.",
+        "Please {tell me~give me} the {1} of the {2} numbers.",
+        "Answer with the {1} among the {2} numbers.",
+        "There are {2} numbers; {output~write} the {1} one.",
+        "Out of {2} values, {take~select} the {1}.",
+        "I {want~need} the {1} of these {2} values.",
+        "Keep only the {1} of the {2} numbers.",
+        NULL,
+    },
+    (const char *const[]){
+        "Look at the {2} figures and report the {1}.",
+        "Could you name the {1} of those {2} numbers?",
+        "Respond with whichever of the {2} numbers is {1}.",
+        "Among {2} figures, determine the {1} one.",
+        "From {2} numbers, only the {1} survives: state it.",
+        "{Print~Say} the {1} figure; {2} are given.",
+        NULL,
+    },
+};
+
+static void generate_offset(Rng *rng, const Task *task, Pair *pair) {
+    int low = task->a < 0 ? 1 - task->a : 1;
+    int x = task_range(rng, low, task->b);
+    text_int(&pair->in, x);
+    text_int(&pair->out, x + task->a);
+}
+
+static void two_numbers(Text *in, int x, int y) {
+    text_int(in, x);
+    text_add(in, " ");
+    text_int(in, y);
+}
+
+static void generate_sum(Rng *rng, const Task *task, Pair *pair) {
+    int x = task_range(rng, 1, task->b), y = task_range(rng, 1, task->b);
+    two_numbers(&pair->in, x, y);
+    text_int(&pair->out, x + y);
+}
+
+static void generate_difference(Rng *rng, const Task *task, Pair *pair) {
+    int y = task_range(rng, 1, 10), x = task_range(rng, y + 1, task->b);
+    two_numbers(&pair->in, x, y);
+    text_int(&pair->out, x - y);
+}
+
+static void generate_double(Rng *rng, const Task *task, Pair *pair) {
+    int x = task_range(rng, 1, task->b);
+    text_int(&pair->in, x);
+    text_int(&pair->out, 2 * x);
+}
+
+static void generate_extreme(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    items_draw(&items, rng, NULL, task->b);
+    items_join(&pair->in, &items, " ");
+    int best = 0;
+    for (int i = 1; i < items.n; i++) {
+        int difference = atoi(items.s[i]) - atoi(items.s[best]);
+        if (task->a * difference > 0) best = i;
+    }
+    text_add(&pair->out, items.s[best]);
+}
+
+static void generate_parity(Rng *rng, const Task *task, Pair *pair) {
+    int x = task_range(rng, 1, task->b);
+    text_int(&pair->in, x);
+    text_add(&pair->out, x % 2 ? task->text2 : task->text);
+}
+
+static void generate_limit(Rng *rng, const Task *task, Pair *pair) {
+    int x = task_range(rng, 0, 2 * task->a - 1);
+    if (x >= task->a) x++;
+    text_int(&pair->in, x);
+    text_add(&pair->out, x > task->a ? task->text : task->text2);
+}
+
+#define OFFSET(id, by, most, ...)                                                                         \
+    {                                                                                                     \
+        .name = "arithmetic_" id, .family = &arithmetic, .generate = generate_offset, .a = by, .b = most, \
+        .slot = {                                                                                         \
+            __VA_ARGS__                                                                                   \
+        }                                                                                                 \
+    }
+#define COMPUTE(id, gen, most, ...)                                                                          \
+    {                                                                                                        \
+        .name = "arithmetic_" id, .family = &arithmetic, .generate = gen, .b = most, .slot = { __VA_ARGS__ } \
+    }
+#define EXTREME(id, sign, n, ord, many, kind)                                                       \
+    {                                                                                               \
+        .name = "compare_" id, .family = &extreme, .generate = generate_extreme, .a = sign, .b = n, \
+        .slot = {ord, many}, .split = kind                                                          \
+    }
+#define LARGEST "largest~biggest~greatest"
+#define SMALLEST "smallest~lowest~least"
+#define LABEL(id, gen, x, y, one, two, ...)                                                     \
+    {                                                                                           \
+        .name = "compare_" id, .family = &parity, .generate = gen, .a = x, .b = y, .text = one, \
+        .text2 = two, .slot = {                                                                 \
+            __VA_ARGS__                                                                         \
+        }                                                                                       \
+    }
+
+static const Task tasks[] = {
+    OFFSET("plus_one", 1, 250,
+           "add one to the number~increase the number by 1~count up to the next whole number",
+           "the number plus one~the next whole number~the number increased by 1",
+           "raise the number by one~go one step up from the number",
+           "the whole number that follows~one more than the number"),
+    OFFSET("plus_two", 2, 250,
+           "add two to the number~increase the number by 2~count up two steps from the number",
+           "the number plus two~the sum of the number and 2~the number increased by 2",
+           "raise the number by two~go two steps up from the number",
+           "two more than the number~the number with 2 added"),
+    OFFSET("plus_ten", 10, 250,
+           "add ten to the number~increase the number by 10~count up ten steps from the number",
+           "the number plus ten~the sum of the number and 10~the number increased by 10",
+           "raise the number by ten~go ten steps up from the number",
+           "ten more than the number~the number with 10 added"),
+    OFFSET("minus_one", -1, 250,
+           "subtract one from the number~decrease the number by 1~count down to the previous whole number",
+           "the number minus one~the previous whole number~the number decreased by 1",
+           "lower the number by one~go one step down from the number",
+           "the whole number just before it~one less than the number"),
+    COMPUTE("sum", generate_sum, 20, "add the two numbers~compute the sum of both numbers~add up the numbers",
+            "the sum of the two numbers~the total of both numbers~the first number plus the second",
+            "put the two numbers together by addition~total up the pair of numbers",
+            "the two numbers added up~what both numbers make together"),
+    COMPUTE("difference", generate_difference, 30,
+            "subtract the second number from the first~compute the difference of the numbers~take the second "
+            "number away "
+            "from the first",
+            "the difference of the two numbers~the first number minus the second~what the first number "
+            "exceeds the second "
+            "by",
+            "reduce the first number by the second~deduct the second number from the first",
+            "the remainder when the second is subtracted~the first number less the second"),
+    COMPUTE("double", generate_double, 100,
+            "double the number~multiply the number by two~compute twice the number~add the number to itself",
+            "twice the number~two times the number~the number multiplied by 2~the double of the number",
+            "make the number twice as large~scale the number by 2", "the number times two~the doubled value"),
+
+    EXTREME("largest_two", 1, 2, "larger~bigger~greater", "two", SPLIT_TRAIN),
+    EXTREME("largest_three", 1, 3, LARGEST, "three", SPLIT_TRAIN),
+    EXTREME("largest_four", 1, 4, LARGEST, "four", SPLIT_TRAIN),
+    EXTREME("smallest_two", -1, 2, "smaller~lower~lesser", "two", SPLIT_TRAIN),
+    EXTREME("smallest_four", -1, 4, SMALLEST, "four", SPLIT_TRAIN),
+    EXTREME("smallest_three", -1, 3, SMALLEST, "three", SPLIT_NEAR),
+    LABEL("even_odd", generate_parity, 0, 300, "even", "odd",
+          "say whether the number is even or odd~classify the number as odd or even~write even or odd for "
+          "the number",
+          "the parity of the number, even or odd~the word even or odd~the right label, odd or even",
+          "check if 2 divides the number and write even or odd~tell if the number is odd or even",
+          "one word, even or odd~odd or even, as the number demands"),
+    LABEL("above_below_fifty", generate_limit, 50, 0, "above", "below",
+          "say whether the number is above or below fifty~write above or below, comparing with 50~compare "
+          "the number "
+          "with fifty: above or below",
+          "the word above or below, with fifty as limit~above if the number exceeds 50, else below",
+          "tell if the number lies above or below 50~measure the number against fifty, above or below",
+          "above or below, relative to 50~one word, above or below fifty"),
+};
+
+Tasks numbers_tasks(void) {
+    return (Tasks){tasks, (int)(sizeof tasks / sizeof *tasks)};
+}

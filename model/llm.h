@@ -30,7 +30,7 @@ typedef struct Llm {
     Tensor embed;         /* [V,C] in dtype */
     Tensor norm;          /* [C] */
     Weight head;          /* [V,C] */
-    LlmLayer *layers;     /* view into mem */
+    LlmLayer *layers;     /* owns */
     float *inv_freq;      /* [D/2], view */
     Tokenizer *tokenizer; /* owns */
     Template chat;

@@ -1,7 +1,7 @@
 /* t2l fetch: models into the cache. */
 #include "cli/cli.h"
 #include "data/fetch.h"
-#include "train/nearest.h"
+#include "train/names.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ Status cmd_fetch(Cli *cli, int argc, char **argv) {
     for (int i = 0; i < cli->n_args;
          i++) /* all names first: nothing is downloaded for a mistyped second one */
         if (!is_known(cli->args[i])) {
-            const char *near = nearest_name(cli->args[i], fetch_names());
+            const char *near = names_nearest(cli->args[i], fetch_names());
             return status_error(E_USAGE, "unknown model '%s'; %s%s", cli->args[i],
                                 near ? "the nearest is " : "known are smollm2-135m-instruct and minilm-l6-v2",
                                 near ? near : "");

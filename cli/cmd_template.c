@@ -30,6 +30,7 @@ static Status render_line(const Template *t, const Lines *l, const char *system,
 Status cmd_template(Cli *cli, int argc, char **argv) {
     const char *model = NULL, *system = NULL;
     TemplateOpts opts = {.generation_prompt = true};
+    bool no_default = false;
     const Option options[] = {
         {.name = "--model",
          .kind = OPTION_STRING,
@@ -41,15 +42,16 @@ Status cmd_template(Cli *cli, int argc, char **argv) {
          .out = &system,
          .value = "S",
          .help = "system message put first"},
-        {.name = "--default-system",
+        {.name = "--no-default-system",
          .kind = OPTION_SWITCH,
-         .out = &opts.default_system,
-         .help = "put the model's own system message first where there is none"},
+         .out = &no_default,
+         .help = "leave out the system message that the model adds by itself"},
         {.kind = OPTION_END},
     };
     TRY(cli_parse(cli, argc, argv, options, 0, 1));
     if (cli->help_shown) return OK;
     TRY(cli_require(cli, "--model", model));
+    opts.default_system = !no_default;
     Vocabulary v;
     TRY(vocabulary_open(&v, model, cli->cache));
     Template t = {0};

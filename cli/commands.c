@@ -1,6 +1,6 @@
 /* The table of commands, in the order `t2l help` shows them. A command is listed when it works. */
 #include "cli/cli.h"
-#include "train/nearest.h"
+#include "train/names.h"
 
 #include <string.h>
 
@@ -44,7 +44,7 @@ Status command_unknown(const char *name) {
     const char *names[N_COMMANDS + 1];
     for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i].name;
     names[N_COMMANDS] = NULL;
-    const char *near = nearest_name(name, names);
+    const char *near = names_nearest(name, names);
     if (near) return status_error(E_USAGE, "unknown command '%s'; the nearest is '%s'", name, near);
     return status_error(E_USAGE, "unknown command '%s'; `t2l help` lists them", name);
 }

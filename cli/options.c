@@ -1,5 +1,5 @@
 #include "cli/options.h"
-#include "train/nearest.h"
+#include "train/names.h"
 
 #include <errno.h>
 #include <math.h>
@@ -26,16 +26,9 @@ static Status unknown(const Option *own, const Option *common, const char *word,
     for (const Option *o = common; o->kind != OPTION_END && count < MAX_OPTIONS; o++)
         names[count++] = o->name;
     names[count] = NULL;
-    const char *near = nearest_name(flag, names);
+    const char *near = names_nearest(flag, names);
     if (near) return status_error(E_USAGE, "unknown flag %s; the nearest is %s", flag, near);
     return status_error(E_USAGE, "unknown flag %s; -h lists the valid ones", flag);
-}
-
-static bool in_choices(const char *choices, const char *word) {
-    size_t n = strlen(word);
-    for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
-        if (n && strncmp(p, word, n) == 0 && (p[n] == '|' || p[n] == 0)) return true;
-    return false;
 }
 
 static Status store(const Option *o, const char *text) {
@@ -48,7 +41,7 @@ static Status store(const Option *o, const char *text) {
         *(const char **)o->out = text;
         return OK;
     case OPTION_CHOICE:
-        if (!in_choices(o->choices, text))
+        if (!names_is_choice(o->choices, text))
             return status_error(E_USAGE, "%s: expected one of %s, found '%s'", o->name, o->choices, text);
         *(const char **)o->out = text;
         return OK;

@@ -1,7 +1,7 @@
 /* Every value, whether default, from a file or from a word, takes one way: JSON -> check() -> values[row].
  * When all are in, bind() writes them into the struct and the resolved JSON, which owns the strings. */
 #include "train/config.h"
-#include "train/nearest.h"
+#include "train/names.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -130,7 +130,7 @@ static Status unknown_key(const char *key, const Source *from) {
     const char *names[N_KEYS + 1];
     for (int i = 0; i < N_KEYS; i++) names[i] = keys[i].key;
     names[N_KEYS] = NULL;
-    const char *near = nearest_name(key, names);
+    const char *near = names_nearest(key, names);
     if (!near && !strchr(key, '.')) /* a bare last part: "lr" */
         for (int i = 0; i < N_KEYS && !near; i++) {
             const char *dot = strchr(keys[i].key, '.');
@@ -140,13 +140,6 @@ static Status unknown_key(const char *key, const Source *from) {
         return status_error(E_USAGE, "%s: unknown key '%s'; the nearest is '%s'", from->where, key, near);
     return status_error(E_USAGE, "%s: unknown key '%s'; `t2l config --keys` lists the valid ones",
                         from->where, key);
-}
-
-static bool in_choices(const char *choices, const char *word) {
-    size_t n = strlen(word);
-    for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
-        if (strncmp(p, word, n) == 0 && (p[n] == '|' || p[n] == 0)) return true;
-    return false;
 }
 
 static bool is_module(const char *name) {
@@ -169,7 +162,7 @@ static Status check_modules(const char *key, const cJSON *value, const Source *f
     for (const cJSON *m = value->child; m; m = m->next) {
         if (!cJSON_IsString(m)) return wrong_type(key, "module names", m, from);
         if (!is_module(m->valuestring)) {
-            const char *near = nearest_name(m->valuestring, module_names);
+            const char *near = names_nearest(m->valuestring, module_names);
             return status_error(from->bad_value, "%s: key '%s': unknown module '%s'%s%s", from->where, key,
                                 m->valuestring, near ? "; the nearest is " : "", near ? near : "");
         }
@@ -189,7 +182,7 @@ static Status check_shapes(const cJSON *value, const Source *from) {
         bool known = false;
         for (const char *const *m = members; *m; m++) known |= strcmp(*m, c->string) == 0;
         if (!known) {
-            const char *near = nearest_name(c->string, members);
+            const char *near = names_nearest(c->string, members);
             return status_error(E_USAGE, "%s: unknown key 'shapes.%s'%s%s", from->where, c->string,
                                 near ? "; the nearest is shapes."
                                      : "; expected layers, embedding and modules",
@@ -225,7 +218,7 @@ static Status check(const Key *k, const cJSON *value, const Source *from) {
         return cJSON_IsString(value) ? OK : wrong_type(k->key, "a string", value, from);
     case CHOICE:
         if (!cJSON_IsString(value)) return wrong_type(k->key, k->choices, value, from);
-        if (in_choices(k->choices, value->valuestring)) return OK;
+        if (names_is_choice(k->choices, value->valuestring)) return OK;
         return status_error(from->bad_value, "%s: key '%s': expected one of %s, found '%s'", from->where,
                             k->key, k->choices, value->valuestring);
     case INTEGER:

@@ -1,4 +1,4 @@
-#include "train/nearest.h"
+#include "train/names.h"
 
 #include <string.h>
 
@@ -23,7 +23,7 @@ static int distance(const char *a, int na, const char *b, int nb) {
     return rows[na % 3][nb];
 }
 
-const char *nearest_name(const char *word, const char *const *names) {
+const char *names_nearest(const char *word, const char *const *names) {
     size_t n = strlen(word);
     if (n > MAX_WORD) return NULL;
     const char *best = NULL;
@@ -40,4 +40,12 @@ const char *nearest_name(const char *word, const char *const *names) {
         }
     }
     return best;
+}
+
+bool names_is_choice(const char *choices, const char *word) {
+    size_t n = strlen(word);
+    if (n == 0 || strchr(word, '|')) return false;
+    for (const char *p = choices; p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+        if (strncmp(p, word, n) == 0 && (p[n] == '|' || p[n] == 0)) return true;
+    return false;
 }

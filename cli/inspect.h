@@ -1,0 +1,26 @@
+/* The parts of `t2l inspect`, one a kind of thing. */
+#ifndef T2L_CLI_INSPECT_H
+#define T2L_CLI_INSPECT_H
+
+#include "cli/cli.h"
+#include "cli/lines.h"
+
+enum { INSPECT_MAX_DIMS = 8 };
+
+typedef struct InspectRow {
+    const char *name, *type; /* view */
+    int ndim;
+    int64_t shape[INSPECT_MAX_DIMS];
+    double norm; /* Frobenius; NaN: not known */
+} InspectRow;
+
+/* A line of the table, or with as_json a JSON object on a line. */
+void inspect_print(const InspectRow *row, bool as_json);
+
+Status inspect_adapter(Cli *cli, const char *dir);
+/* A configuration: its hypernetwork's parameters, counted without the models where it has shapes. */
+Status inspect_config(Cli *cli, const char *path);
+/* An HDF5 file: every dataset. */
+Status inspect_store(Cli *cli, const char *path);
+
+#endif

@@ -14,13 +14,23 @@ typedef struct HypernetConfig {
     int64_t embed, latent, head; /* E, D, H */
     int64_t rank, n_layers;
     int n_modules;
-    LoraModule modules[LORA_MODULES];              /* in order: the index of the module-type embedding */
+    LoraModule modules[LORA_MODULES];            /* in order: the index of the module-type embedding */
     int64_t in[LORA_MODULES], out[LORA_MODULES]; /* by LoraModule */
     float dropout;
     float lora_scale, lora_dropout;
     bool learned_positions; /* S only: learned rank positions instead of rotary */
     bool head_bias;         /* false: reconstruction of z-scored targets */
 } HypernetConfig;
+
+/* How a tensor starts. */
+typedef enum HypernetFill {
+    FILL_UNIFORM, /* U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's Linear, weight and bias */
+    FILL_NORMAL,  /* N(0,1): PyTorch's Embedding */
+    FILL_ONE,
+    FILL_ZERO,
+    FILL_HEAD_WEIGHT, /* uniform; zero at an SFT start */
+    FILL_HEAD_BIAS    /* uniform; at an SFT start a standard LoRA start */
+} HypernetFill;
 
 /* One row of the parameter table. */
 typedef struct HypernetTensor {
@@ -29,6 +39,9 @@ typedef struct HypernetTensor {
     int ndim;
     int64_t offset; /* elements into the flat span */
     bool decay;     /* weight decay applies (all of them: torch's AdamW default) */
+    HypernetFill fill;
+    int64_t fan_in;
+    LoraModule module; /* of a head; LORA_MODULES elsewhere */
 } HypernetTensor;
 
 typedef struct Hypernet {
@@ -60,8 +73,9 @@ typedef struct HypernetInit {
 } HypernetInit;
 Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, HypernetInit opts);
 void hypernet_free(Hypernet *hn);
-/* embeddings [T,E] -> out: views into hn, valid until the next forward; out->g points at gradient buffers of
- * the same layout when run.train (uninitialised: the LLM's backward overwrites or the caller zeroes them). */
+/* embeddings [T,E] -> out: views into hn, valid until the next forward; out->g points at zero-filled gradient
+ * buffers of the same layout when run.train (NULL otherwise). Sizes M and S: rows of A and B^T are
+ * max(in,out) apart and only the first in (A) or out (B^T) numbers of a row mean anything, in w and in g. */
 Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddings, HypernetRun run);
 /* Gradients of all parameters from the gradients of the last training forward's adapters; hn->grads
  * overwritten. d_embeddings [T,E]: NULL data when not wanted. */

@@ -1,0 +1,503 @@
+/* Forward and backward over all (module, task, layer) rows at once. N0 = M*T*L rows run through mixer and
+ * mlp1. Sizes M and S double them (one row for A, one for B), size S multiplies them by the rank; rows of a
+ * module stay together, so each head is one product. A head's output is the adapter: nothing is copied.
+ * Columns of it that no one reads (B where out < in, and the reverse) are not computed.
+ * Dropout masks: stream "HN" | step << 8 | site, element row*C + c, rows counted as above. */
+#include "model/hypernet_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint64_t DROPOUT_STREAM = (uint64_t)0x484E << 48;
+static const float LAYERNORM_EPS = 1e-5f; /* method.md 3 */
+
+/* A two-layer block: [norm or dropout] . Linear . SiLU d . Linear . SiLU [d] [+ input]. */
+typedef struct MlpSpec {
+    int norm;   /* slot of the norm's weight; negative: dropout on the input instead */
+    int w1, w2; /* slots; biases follow */
+    bool residual, drop_out;
+    unsigned site; /* dropout sites site (input), site+1 (middle), site+2 (output) */
+} MlpSpec;
+
+static const MlpSpec MIXER = {-1, MIXER_W1, MIXER_W2, false, true, 0};
+static const MlpSpec MLP1 = {MLP1_NORM_W, MLP1_W1, MLP1_W2, true, true, 4};
+static const MlpSpec MLP2 = {MLP2_NORM_W, MLP2_W1, MLP2_W2, true, true, 8};
+static const MlpSpec MLP2_RANKS = {MLP2_NORM_W, MLP2_W1, MLP2_W2, true, true, 12};
+static const MlpSpec MLP3 = {MLP3_NORM_W, MLP3_W1, MLP3_W2, false, false, 16};
+
+/* Row counts of a pass over t tasks. */
+typedef struct Rows {
+    int64_t n0, n1, n2, ranks; /* ranks: rows of the second pass of mlp2 */
+    int64_t factors;           /* 2, or 1 for size L */
+    int64_t head;              /* rows of one factor of one module at its head */
+} Rows;
+
+static Rows count_rows(const HypernetConfig *cfg, int64_t t) {
+    Rows n = {.n0 = cfg->n_modules * t * cfg->n_layers, .factors = cfg->size == HYPERNET_L ? 1 : 2};
+    n.n1 = n.n0 * n.factors;
+    n.n2 = cfg->size == HYPERNET_S ? n.n1 * cfg->rank : n.n1;
+    n.ranks = cfg->size != HYPERNET_S ? 0 : cfg->learned_positions ? cfg->rank : n.n2;
+    n.head = n.n2 / (n.factors * cfg->n_modules);
+    return n;
+}
+
+static float *param(const Hypernet *hn, int slot) {
+    return hn->params + hn->saved->at.at[slot];
+}
+static float *grad(const Hypernet *hn, int slot) {
+    return hn->grads + hn->saved->at.at[slot];
+}
+static Tensor matrix(float *data, int64_t rows, int64_t columns) {
+    return tensor_2d(data, DT_F32, rows, columns);
+}
+static Tensor vector(float *data, int64_t n) {
+    return tensor_1d(data, DT_F32, n);
+}
+
+/* ---- memory ---- */
+
+static MlpActs bind_mlp(Arena *a, int64_t n, int64_t d, int64_t out, bool training) {
+    MlpActs m = {.xn = arena_f32(a, n * d), .stats = arena_f32(a, n * 2), .h1 = arena_f32(a, n * 4 * d)};
+    m.a1 = training ? arena_f32(a, n * 4 * d) : m.h1;
+    m.h2 = arena_f32(a, n * out);
+    m.y = arena_f32(a, n * out);
+    return m;
+}
+
+static void bind_acts(HypernetActs *s, Arena *a, const HypernetConfig *cfg, int64_t t, bool training) {
+    int64_t d = cfg->latent, l = cfg->n_layers, m = cfg->n_modules, r = cfg->rank;
+    Rows n = count_rows(cfg, t);
+    s->e = arena_f32(a, t * cfg->embed);
+    s->task_h = arena_f32(a, t * d / 2);
+    s->task = arena_f32(a, t * d / 2);
+    s->task_stats = arena_f32(a, t * 2);
+    s->depth = arena_f32(a, l * d / 4);
+    s->depth_stats = arena_f32(a, l * 2);
+    s->type = arena_f32(a, m * d / 4);
+    s->type_stats = arena_f32(a, m * 2);
+    s->factor = arena_f32(a, 2 * m * d);
+    s->factor_stats = arena_f32(a, 2 * m * 2);
+    s->rank = arena_f32(a, r * d);
+    s->rank_stats = arena_f32(a, r * 2);
+    s->rotary = arena_f32(a, r * d);
+    s->x0 = arena_f32(a, n.n0 * d);
+    s->mixer = bind_mlp(a, n.n0, d, d, training);
+    s->mlp1 = bind_mlp(a, n.n0, d, d, training);
+    s->v = cfg->size == HYPERNET_L ? s->mlp1.y : arena_f32(a, n.n1 * d);
+    s->mlp2 = bind_mlp(a, n.n1, d, d, training);
+    s->mlp2_ranks = bind_mlp(a, n.ranks, d, d, training);
+    s->s = cfg->size == HYPERNET_S ? arena_f32(a, n.n2 * d) : NULL;
+    s->mlp3 = bind_mlp(a, n.n2, d, cfg->head, training);
+    for (int i = 0; i < cfg->n_modules; i++) {
+        int64_t size = n.n2 / m * hypernet_head_width(cfg, cfg->modules[i]);
+        s->z[i] = arena_f32(a, size);
+        s->dz[i] = training ? arena_f32(a, size) : NULL;
+    }
+    if (!training) return;
+    int64_t widest = d > cfg->head ? d : cfg->head, most = n.n2 > r ? n.n2 : r;
+    s->ones = arena_f32(a, most);
+    s->wide = arena_f32(a, most * 4 * d);
+    s->ga = arena_f32(a, most * widest);
+    s->gb = arena_f32(a, most * widest);
+    s->gt = arena_f32(a, most * widest);
+    s->small = arena_f32(a, (t + l + 3 * m + 2 * r) * d);
+}
+
+static void bind_mem(Hypernet *hn, bool training) {
+    hn->params = arena_f32(&hn->mem, hn->n_params);
+    if (!training) return;
+    hn->grads = arena_f32(&hn->mem, hn->n_params);
+    hn->m = arena_f32(&hn->mem, hn->n_params);
+    hn->v = arena_f32(&hn->mem, hn->n_params);
+}
+
+static Status allocate(Hypernet *hn, const HypernetLayout *at, HypernetInit opts) {
+    HypernetActs acts;
+    memset(&acts, 0, sizeof acts);
+    hn->tensors = calloc((size_t)at->n_tensors, sizeof *hn->tensors);
+    if (!hn->tensors) return status_error(E_ENV, "hypernetwork: no memory for its table");
+    hn->mem = arena_measure("hypernetwork parameters");
+    bind_mem(hn, opts.training);
+    TRY(arena_commit(&hn->mem));
+    bind_mem(hn, opts.training);
+    hn->acts = arena_measure("hypernetwork activations");
+    arena_alloc(&hn->acts, sizeof acts);
+    bind_acts(&acts, &hn->acts, &hn->cfg, opts.max_tasks, opts.training);
+    TRY(arena_commit(&hn->acts));
+    hn->saved = arena_alloc(&hn->acts, sizeof acts);
+    bind_acts(hn->saved, &hn->acts, &hn->cfg, opts.max_tasks, opts.training);
+    return OK;
+}
+
+Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, HypernetInit opts) {
+    HypernetLayout at;
+    memset(hn, 0, sizeof *hn);
+    CHECK(dev->kind == DEVICE_CPU, "hypernetwork: rows are copied on the CPU");
+    CHECK(opts.max_tasks >= 1, "hypernetwork: max_tasks %lld", (long long)opts.max_tasks);
+    TRY(hypernet_count(&hn->n_params, cfg));
+    hypernet_layout(&at, NULL, cfg);
+    hn->cfg = *cfg;
+    hn->n_tensors = at.n_tensors;
+    hn->max_tasks = opts.max_tasks;
+    Status st = allocate(hn, &at, opts);
+    if (!status_is_ok(st)) {
+        hypernet_free(hn);
+        return st;
+    }
+    hypernet_layout(&hn->saved->at, hn->tensors, cfg);
+    hypernet_fill(hn, opts.sft_start, opts.seed);
+    rotary_table(hn->saved->rotary, cfg->rank, cfg->latent);
+    Rows n = count_rows(cfg, opts.max_tasks);
+    int64_t most = n.n2 > cfg->rank ? n.n2 : cfg->rank;
+    for (int64_t i = 0; opts.training && i < most; i++) hn->saved->ones[i] = 1.0f;
+    return OK;
+}
+
+void hypernet_free(Hypernet *hn) {
+    free(hn->tensors);
+    arena_free(&hn->mem);
+    arena_free(&hn->acts);
+    memset(hn, 0, sizeof *hn);
+}
+
+/* ---- blocks ---- */
+
+static SiluDropoutOpts dropout(const Hypernet *hn, unsigned site, bool on) {
+    HypernetRun run = hn->saved->run;
+    SiluDropoutOpts o = {.p = on && run.train ? hn->cfg.dropout : 0.0f,
+                         .seed = run.seed,
+                         .stream = DROPOUT_STREAM | run.step << 8 | site};
+    return o;
+}
+
+static SiluDropoutOpts dropout_alone(const Hypernet *hn, unsigned site) {
+    SiluDropoutOpts o = dropout(hn, site, true);
+    o.identity = true;
+    return o;
+}
+
+/* y [n,out] = x [n,in] W^T + b. b NULL: none. */
+static Status linear_fwd(Device *dev, float *y, const float *x, const float *w, const float *b, int64_t n,
+                         int64_t in, int64_t out) {
+    GemmOpts o = {.tb = TRANS, .alpha = 1.0f, .bias = b};
+    return gemm(dev, matrix(y, n, out), matrix((float *)x, n, in), matrix((float *)w, out, in), o);
+}
+
+/* dW [out,in] += dy^T x, db [out] += column sums of dy. */
+static Status linear_bwd_weight(const Hypernet *hn, Device *dev, float *dw, float *db, const float *dy,
+                                const float *x, int64_t n, int64_t in, int64_t out) {
+    GemmOpts w = {.ta = TRANS, .alpha = 1.0f, .beta = 1.0f}, b = {.alpha = 1.0f, .beta = 1.0f};
+    TRY(gemm(dev, matrix(dw, out, in), matrix((float *)dy, n, out), matrix((float *)x, n, in), w));
+    return gemm(dev, matrix(db, 1, out), matrix(hn->saved->ones, 1, n), matrix((float *)dy, n, out), b);
+}
+
+/* dx [n,in] = dy [n,out] W. */
+static Status linear_bwd_input(Device *dev, float *dx, const float *dy, const float *w, int64_t n, int64_t in,
+                               int64_t out) {
+    GemmOpts o = {.alpha = 1.0f};
+    return gemm(dev, matrix(dx, n, in), matrix((float *)dy, n, out), matrix((float *)w, out, in), o);
+}
+
+static Status norm_fwd(const Hypernet *hn, Device *dev, float *y, float *stats, const float *x, int slot,
+                       int64_t n, int64_t c) {
+    return layernorm_fwd(dev, matrix(y, n, c), matrix(stats, n, 2), matrix((float *)x, n, c),
+                         vector(param(hn, slot), c), vector(param(hn, slot + 1), c), LAYERNORM_EPS);
+}
+
+static Status norm_bwd(const Hypernet *hn, Device *dev, float *dx, const float *dy, const float *x,
+                       float *stats, int slot, int64_t n, int64_t c) {
+    return layernorm_bwd(dev, matrix(dx, n, c), vector(grad(hn, slot), c), vector(grad(hn, slot + 1), c),
+                         matrix((float *)dy, n, c), matrix((float *)x, n, c), vector(param(hn, slot), c),
+                         matrix(stats, n, 2));
+}
+
+static Status mlp_fwd(const Hypernet *hn, Device *dev, const MlpActs *a, const float *x, MlpSpec p, int64_t n,
+                      int64_t out) {
+    int64_t d = hn->cfg.latent;
+    if (p.norm >= 0)
+        TRY(norm_fwd(hn, dev, a->xn, a->stats, x, p.norm, n, d));
+    else
+        TRY(silu_dropout_fwd(dev, matrix(a->xn, n, d), matrix((float *)x, n, d), dropout_alone(hn, p.site)));
+    TRY(linear_fwd(dev, a->h1, a->xn, param(hn, p.w1), param(hn, p.w1 + 1), n, d, 4 * d));
+    TRY(silu_dropout_fwd(dev, matrix(a->a1, n, 4 * d), matrix(a->h1, n, 4 * d),
+                         dropout(hn, p.site + 1, true)));
+    TRY(linear_fwd(dev, a->h2, a->a1, param(hn, p.w2), param(hn, p.w2 + 1), n, 4 * d, out));
+    TRY(silu_dropout_fwd(dev, matrix(a->y, n, out), matrix(a->h2, n, out),
+                         dropout(hn, p.site + 2, p.drop_out)));
+    if (p.residual) rows_add(a->y, x, n * out);
+    return OK;
+}
+
+/* dx [n,D] from dy [n,out]; x is the block's input; parameter gradients are added to. dx is not dy. */
+static Status mlp_bwd(const Hypernet *hn, Device *dev, float *dx, const float *dy, const MlpActs *a,
+                      const float *x, MlpSpec p, int64_t n, int64_t out) {
+    int64_t d = hn->cfg.latent;
+    float *dh2 = hn->saved->gt, *dh1 = hn->saved->wide;
+    TRY(silu_dropout_bwd(dev, matrix(dh2, n, out), matrix((float *)dy, n, out), matrix(a->h2, n, out),
+                         dropout(hn, p.site + 2, p.drop_out)));
+    TRY(linear_bwd_weight(hn, dev, grad(hn, p.w2), grad(hn, p.w2 + 1), dh2, a->a1, n, 4 * d, out));
+    TRY(linear_bwd_input(dev, dh1, dh2, param(hn, p.w2), n, 4 * d, out));
+    TRY(silu_dropout_bwd(dev, matrix(dh1, n, 4 * d), matrix(dh1, n, 4 * d), matrix(a->h1, n, 4 * d),
+                         dropout(hn, p.site + 1, true)));
+    TRY(linear_bwd_weight(hn, dev, grad(hn, p.w1), grad(hn, p.w1 + 1), dh1, a->xn, n, d, 4 * d));
+    TRY(linear_bwd_input(dev, dx, dh1, param(hn, p.w1), n, d, 4 * d));
+    if (p.norm >= 0)
+        TRY(norm_bwd(hn, dev, dx, dx, x, a->stats, p.norm, n, d));
+    else
+        TRY(silu_dropout_bwd(dev, matrix(dx, n, d), matrix(dx, n, d), matrix((float *)x, n, d),
+                             dropout_alone(hn, p.site)));
+    if (p.residual) rows_add(dx, dy, n * d);
+    return OK;
+}
+
+/* ---- heads ---- */
+
+typedef enum HeadPass { HEAD_FWD, HEAD_BWD } HeadPass;
+
+/* Rows [row, row+rows) of module i's head input against columns [column, column+columns) of its output.
+ * Backward: beta for the gradients of the weight and of the input. */
+typedef struct HeadProduct {
+    int64_t row, rows, column, columns;
+    float beta_w, beta_x;
+} HeadProduct;
+
+static Status head_product(const Hypernet *hn, Device *dev, int i, HeadPass pass, HeadProduct p) {
+    const HypernetActs *s = hn->saved;
+    int64_t h = hn->cfg.head, width = hypernet_head_width(&hn->cfg, hn->cfg.modules[i]);
+    int64_t rows = count_rows(&hn->cfg, s->tasks).n2 / hn->cfg.n_modules, first = i * rows + p.row;
+    bool bias = s->at.head_b[i] >= 0;
+    Tensor x = matrix(s->mlp3.y + first * h, p.rows, h);
+    Tensor w = matrix(hn->params + s->at.head_w[i] + p.column * h, p.columns, h);
+    Tensor z = matrix((pass == HEAD_FWD ? s->z : s->dz)[i] + p.row * width + p.column, p.rows, p.columns);
+    z.ld = width;
+    if (pass == HEAD_FWD) {
+        GemmOpts o = {
+            .tb = TRANS, .alpha = 1.0f, .bias = bias ? hn->params + s->at.head_b[i] + p.column : NULL};
+        return gemm(dev, z, x, w, o);
+    }
+    Tensor dx = matrix(s->ga + first * h, p.rows, h);
+    Tensor dw = matrix(hn->grads + s->at.head_w[i] + p.column * h, p.columns, h);
+    TRY(gemm(dev, dx, z, w, (GemmOpts){.alpha = 1.0f, .beta = p.beta_x}));
+    TRY(gemm(dev, dw, z, x, (GemmOpts){.ta = TRANS, .alpha = 1.0f, .beta = p.beta_w}));
+    if (!bias) return OK;
+    return gemm(dev, matrix(hn->grads + s->at.head_b[i] + p.column, 1, p.columns), matrix(s->ones, 1, p.rows),
+                z, (GemmOpts){.alpha = 1.0f, .beta = p.beta_w});
+}
+
+/* One head as products that cover what is read: everything at once where A and B are equally wide, else the
+ * wider factor, then the narrower one by rank (its gradients add to the wider one's). */
+static Status head(const Hypernet *hn, Device *dev, int i, HeadPass pass) {
+    const HypernetConfig *cfg = &hn->cfg;
+    LoraModule m = cfg->modules[i];
+    int64_t width = hypernet_head_width(cfg, m), row = hypernet_head_row(cfg, m);
+    Rows n = count_rows(cfg, hn->saved->tasks);
+    if (cfg->size == HYPERNET_L || cfg->in[m] == cfg->out[m]) {
+        HeadProduct all = {0, n.head * n.factors, 0, width, 0.0f, 0.0f};
+        return head_product(hn, dev, i, pass, all);
+    }
+    int64_t narrow = cfg->in[m] < cfg->out[m] ? cfg->in[m] : cfg->out[m];
+    int64_t wide_row = cfg->in[m] > cfg->out[m] ? 0 : n.head;
+    HeadProduct wide = {wide_row, n.head, 0, width, 0.0f, 0.0f};
+    TRY(head_product(hn, dev, i, pass, wide));
+    for (int64_t at = 0; at < width; at += row) {
+        HeadProduct part = {n.head - wide_row, n.head, at, narrow, 1.0f, at ? 1.0f : 0.0f};
+        TRY(head_product(hn, dev, i, pass, part));
+    }
+    return OK;
+}
+
+static LoraView lora_view(const HypernetConfig *cfg, float *z, LoraModule m, int64_t items) {
+    int64_t row = hypernet_head_row(cfg, m), width = hypernet_head_width(cfg, m), r = cfg->rank;
+    if (cfg->size == HYPERNET_L)
+        return (LoraView){.a = z,
+                          .bt = z + r * cfg->in[m],
+                          .a_stride = width,
+                          .bt_stride = width,
+                          .lda = cfg->in[m],
+                          .ldb = cfg->out[m]};
+    return (LoraView){
+        .a = z, .bt = z + items * r * row, .a_stride = r * row, .bt_stride = r * row, .lda = row, .ldb = row};
+}
+
+static void zero(float *x, int64_t n) {
+    enum { BLOCK = 1 << 16 };
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i += BLOCK)
+        memset(x + i, 0, (size_t)(n - i < BLOCK ? n - i : BLOCK) * sizeof *x);
+}
+
+static void make_set(LoraSet *out, const Hypernet *hn, Rows n) {
+    const HypernetConfig *cfg = &hn->cfg;
+    const HypernetActs *s = hn->saved;
+    int64_t items = s->tasks * cfg->n_layers;
+    *out = (LoraSet){.n_adapters = s->tasks,
+                     .n_layers = cfg->n_layers,
+                     .rank = cfg->rank,
+                     .scale = cfg->lora_scale,
+                     .dropout = cfg->lora_dropout};
+    for (int i = 0; i < cfg->n_modules; i++) {
+        LoraModule m = cfg->modules[i];
+        out->on[m] = true;
+        out->w[m] = lora_view(cfg, s->z[i], m, items);
+        if (!s->run.train) continue;
+        zero(s->dz[i], n.n2 / cfg->n_modules * hypernet_head_width(cfg, m));
+        out->g[m] = lora_view(cfg, s->dz[i], m, items);
+    }
+}
+
+/* ---- forward ---- */
+
+static Status encode(const Hypernet *hn, Device *dev, Tensor embeddings) {
+    const HypernetConfig *cfg = &hn->cfg;
+    const HypernetActs *s = hn->saved;
+    int64_t d = cfg->latent, e = cfg->embed, t = s->tasks;
+    for (int64_t i = 0; i < t; i++)
+        memcpy(s->e + i * e, tensor_f32(embeddings) + i * embeddings.ld, (size_t)e * sizeof(float));
+    TRY(linear_fwd(dev, s->task_h, s->e, param(hn, TASK_W), param(hn, TASK_B), t, e, d / 2));
+    TRY(norm_fwd(hn, dev, s->task, s->task_stats, s->task_h, TASK_NORM_W, t, d / 2));
+    TRY(norm_fwd(hn, dev, s->depth, s->depth_stats, param(hn, DEPTH), DEPTH_NORM_W, cfg->n_layers, d / 4));
+    TRY(norm_fwd(hn, dev, s->type, s->type_stats, param(hn, TYPE), TYPE_NORM_W, cfg->n_modules, d / 4));
+    rows_concat(s->x0, s->task, s->depth, s->type, t, cfg->n_layers, cfg->n_modules, d);
+    return OK;
+}
+
+/* Size S: s->s from mlp2's output; with rotary positions mlp2 follows once more. */
+static Status ranks_fwd(const Hypernet *hn, Device *dev, Rows n) {
+    const HypernetConfig *cfg = &hn->cfg;
+    const HypernetActs *s = hn->saved;
+    int64_t d = cfg->latent, r = cfg->rank;
+    if (!cfg->learned_positions) {
+        rows_rotate(s->s, s->mlp2.y, s->rotary, n.n1, r, d);
+        return mlp_fwd(hn, dev, &s->mlp2_ranks, s->s, MLP2_RANKS, n.n2, d);
+    }
+    TRY(norm_fwd(hn, dev, s->rank, s->rank_stats, param(hn, RANK), RANK_NORM_W, r, d));
+    TRY(mlp_fwd(hn, dev, &s->mlp2_ranks, s->rank, MLP2_RANKS, r, d));
+    rows_add_rank(s->s, s->mlp2.y, s->mlp2_ranks.y, n.n1, r, d);
+    return OK;
+}
+
+/* mlp3's input. */
+static const float *head_trunk(const Hypernet *hn) {
+    const HypernetActs *s = hn->saved;
+    if (hn->cfg.size != HYPERNET_S) return s->mlp2.y;
+    return hn->cfg.learned_positions ? s->s : s->mlp2_ranks.y;
+}
+
+Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddings, HypernetRun run) {
+    const HypernetConfig *cfg = &hn->cfg;
+    HypernetActs *s = hn->saved;
+    int64_t d = cfg->latent;
+    CHECK(embeddings.ndim == 2 && embeddings.dtype == DT_F32 && embeddings.dim[1] == cfg->embed,
+          "hypernetwork: embeddings [T,%lld] f32", (long long)cfg->embed);
+    CHECK(embeddings.dim[0] >= 1 && embeddings.dim[0] <= hn->max_tasks,
+          "hypernetwork: %lld tasks of at most %lld", (long long)embeddings.dim[0], (long long)hn->max_tasks);
+    CHECK(!run.train || hn->grads, "hypernetwork: a training pass needs training buffers");
+    CHECK(run.step >> 40 == 0, "hypernetwork: step beyond 2^40");
+    s->tasks = embeddings.dim[0];
+    s->run = run;
+    Rows n = count_rows(cfg, s->tasks);
+    TRY(encode(hn, dev, embeddings));
+    TRY(mlp_fwd(hn, dev, &s->mixer, s->x0, MIXER, n.n0, d));
+    TRY(mlp_fwd(hn, dev, &s->mlp1, s->mixer.y, MLP1, n.n0, d));
+    if (n.factors == 2) {
+        float *e = hn->params + s->at.factors;
+        TRY(norm_fwd(hn, dev, s->factor, s->factor_stats, e, FACTOR_NORM_W, 2 * cfg->n_modules, d));
+        rows_add_factor(s->v, s->mlp1.y, s->factor, cfg->n_modules, n.n0 / cfg->n_modules, d);
+    }
+    TRY(mlp_fwd(hn, dev, &s->mlp2, s->v, MLP2, n.n1, d));
+    if (cfg->size == HYPERNET_S) TRY(ranks_fwd(hn, dev, n));
+    TRY(mlp_fwd(hn, dev, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
+    for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_FWD));
+    make_set(out, hn, n);
+    return OK;
+}
+
+/* ---- backward ---- */
+
+/* s->gb [N2,D], the gradient of mlp3's input -> s->gb [N1,D], that of mlp2's output. */
+static Status ranks_bwd(const Hypernet *hn, Device *dev, Rows n) {
+    const HypernetConfig *cfg = &hn->cfg;
+    const HypernetActs *s = hn->saved;
+    int64_t d = cfg->latent, r = cfg->rank;
+    if (!cfg->learned_positions) {
+        TRY(mlp_bwd(hn, dev, s->ga, s->gb, &s->mlp2_ranks, s->s, MLP2_RANKS, n.n2, d));
+        rows_rotate_back(s->gb, s->ga, s->rotary, n.n1, r, d);
+        return OK;
+    }
+    float *drank = s->small, *dx = s->small + r * d;
+    rows_sum(drank, s->gb, (RowSum){.n = r, .c = d, .ld = d, .si = 1, .na = n.n1, .sa = r, .nb = 1});
+    TRY(mlp_bwd(hn, dev, dx, drank, &s->mlp2_ranks, s->rank, MLP2_RANKS, r, d));
+    TRY(norm_bwd(hn, dev, grad(hn, RANK), dx, param(hn, RANK), s->rank_stats, RANK_NORM_W, r, d));
+    rows_sum(s->ga, s->gb, (RowSum){.n = n.n1, .c = d, .ld = d, .si = r, .na = 1, .nb = r, .sb = 1});
+    memcpy(s->gb, s->ga, (size_t)(n.n1 * d) * sizeof(float));
+    return OK;
+}
+
+/* s->ga [N1,D], the gradient of mlp2's input -> s->gb [N0,D], that of mlp1's output. */
+static Status factors_bwd(const Hypernet *hn, Device *dev, Rows n) {
+    const HypernetActs *s = hn->saved;
+    int64_t d = hn->cfg.latent, m = hn->cfg.n_modules, per = n.n0 / m;
+    if (n.factors == 1) {
+        memcpy(s->gb, s->ga, (size_t)(n.n0 * d) * sizeof(float));
+        return OK;
+    }
+    rows_sum(s->small, s->ga, (RowSum){.n = 2 * m, .c = d, .ld = d, .si = per, .na = 1, .nb = per, .sb = 1});
+    TRY(norm_bwd(hn, dev, hn->grads + s->at.factors, s->small, hn->params + s->at.factors, s->factor_stats,
+                 FACTOR_NORM_W, 2 * m, d));
+    for (int64_t i = 0; i < m; i++)
+        rows_sum(s->gb + i * per * d, s->ga + i * 2 * per * d,
+                 (RowSum){.n = per, .c = d, .ld = d, .si = 1, .na = 2, .sa = per, .nb = 1});
+    return OK;
+}
+
+/* From s->gb [N0,D], the gradient of x0. */
+static Status encode_bwd(const Hypernet *hn, Device *dev, Tensor d_embeddings) {
+    const HypernetConfig *cfg = &hn->cfg;
+    const HypernetActs *s = hn->saved;
+    int64_t d = cfg->latent, t = s->tasks, l = cfg->n_layers, m = cfg->n_modules, e = cfg->embed;
+    float *dtask = s->small, *ddepth = dtask + t * d / 2, *dtype = ddepth + l * d / 4;
+    rows_sum(
+        dtask, s->gb,
+        (RowSum){.n = t, .c = d / 2, .ld = d, .from = 0, .si = l, .na = m, .sa = t * l, .nb = l, .sb = 1});
+    rows_sum(
+        ddepth, s->gb,
+        (RowSum){
+            .n = l, .c = d / 4, .ld = d, .from = d / 2, .si = 1, .na = m, .sa = t * l, .nb = t, .sb = l});
+    rows_sum(dtype, s->gb,
+             (RowSum){.n = m,
+                      .c = d / 4,
+                      .ld = d,
+                      .from = d / 2 + d / 4,
+                      .si = t * l,
+                      .na = t,
+                      .sa = l,
+                      .nb = l,
+                      .sb = 1});
+    TRY(norm_bwd(hn, dev, dtask, dtask, s->task_h, s->task_stats, TASK_NORM_W, t, d / 2));
+    TRY(norm_bwd(hn, dev, grad(hn, DEPTH), ddepth, param(hn, DEPTH), s->depth_stats, DEPTH_NORM_W, l, d / 4));
+    TRY(norm_bwd(hn, dev, grad(hn, TYPE), dtype, param(hn, TYPE), s->type_stats, TYPE_NORM_W, m, d / 4));
+    TRY(linear_bwd_weight(hn, dev, grad(hn, TASK_W), grad(hn, TASK_B), dtask, s->e, t, e, d / 2));
+    if (!d_embeddings.data) return OK;
+    CHECK(d_embeddings.ndim == 2 && d_embeddings.dim[0] == t && d_embeddings.dim[1] == e,
+          "hypernetwork: d_embeddings [T,E]");
+    return gemm(dev, d_embeddings, matrix(dtask, t, d / 2), matrix(param(hn, TASK_W), d / 2, e),
+                (GemmOpts){.alpha = 1.0f});
+}
+
+Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings) {
+    const HypernetConfig *cfg = &hn->cfg;
+    const HypernetActs *s = hn->saved;
+    int64_t d = cfg->latent;
+    CHECK(s->run.train && s->tasks > 0, "hypernetwork: backward follows a training forward");
+    Rows n = count_rows(cfg, s->tasks);
+    zero(hn->grads, s->at.n_trunk);
+    for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_BWD));
+    TRY(mlp_bwd(hn, dev, s->gb, s->ga, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
+    if (cfg->size == HYPERNET_S) TRY(ranks_bwd(hn, dev, n));
+    TRY(mlp_bwd(hn, dev, s->ga, s->gb, &s->mlp2, s->v, MLP2, n.n1, d));
+    TRY(factors_bwd(hn, dev, n));
+    TRY(mlp_bwd(hn, dev, s->ga, s->gb, &s->mlp1, s->mixer.y, MLP1, n.n0, d));
+    TRY(mlp_bwd(hn, dev, s->gb, s->ga, &s->mixer, s->x0, MIXER, n.n0, d));
+    return encode_bwd(hn, dev, d_embeddings);
+}

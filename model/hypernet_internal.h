@@ -1,0 +1,127 @@
+/* What the files of the hypernetwork share: the layout of the flat span, saved activations, and the copies
+ * and sums of rows between blocks. Not for other files. */
+#ifndef T2L_MODEL_HYPERNET_INTERNAL_H
+#define T2L_MODEL_HYPERNET_INTERNAL_H
+
+#include "kernels/ops.h"
+#include "model/hypernet.h"
+
+/* The trunk's table: slot, name, rows, columns (0: a vector), fill, fan-in. A weight's bias is the next slot.
+ * D latent, E embed, H head, L layers, M modules, r rank. */
+#define HYPERNET_TRUNK(X)                                                  \
+    X(TASK_W, "task_encoder.mlp.0.weight", D / 2, E, FILL_UNIFORM, E)      \
+    X(TASK_B, "task_encoder.mlp.0.bias", D / 2, 0, FILL_UNIFORM, E)        \
+    X(TASK_NORM_W, "task_encoder.mlp.1.weight", D / 2, 0, FILL_ONE, 0)     \
+    X(TASK_NORM_B, "task_encoder.mlp.1.bias", D / 2, 0, FILL_ZERO, 0)      \
+    X(DEPTH, "layer_depth_encoder.0.weight", L, D / 4, FILL_NORMAL, 0)     \
+    X(DEPTH_NORM_W, "layer_depth_encoder.1.weight", D / 4, 0, FILL_ONE, 0) \
+    X(DEPTH_NORM_B, "layer_depth_encoder.1.bias", D / 4, 0, FILL_ZERO, 0)  \
+    X(TYPE, "layer_type_encoder.0.weight", M, D / 4, FILL_NORMAL, 0)       \
+    X(TYPE_NORM_W, "layer_type_encoder.1.weight", D / 4, 0, FILL_ONE, 0)   \
+    X(TYPE_NORM_B, "layer_type_encoder.1.bias", D / 4, 0, FILL_ZERO, 0)    \
+    X(MIXER_W1, "mixer.1.weight", 4 * D, D, FILL_UNIFORM, D)               \
+    X(MIXER_B1, "mixer.1.bias", 4 * D, 0, FILL_UNIFORM, D)                 \
+    X(MIXER_W2, "mixer.4.weight", D, 4 * D, FILL_UNIFORM, 4 * D)           \
+    X(MIXER_B2, "mixer.4.bias", D, 0, FILL_UNIFORM, 4 * D)                 \
+    X(MLP1_NORM_W, "mlp1.mlp.0.weight", D, 0, FILL_ONE, 0)                 \
+    X(MLP1_NORM_B, "mlp1.mlp.0.bias", D, 0, FILL_ZERO, 0)                  \
+    X(MLP1_W1, "mlp1.mlp.1.weight", 4 * D, D, FILL_UNIFORM, D)             \
+    X(MLP1_B1, "mlp1.mlp.1.bias", 4 * D, 0, FILL_UNIFORM, D)               \
+    X(MLP1_W2, "mlp1.mlp.4.weight", D, 4 * D, FILL_UNIFORM, 4 * D)         \
+    X(MLP1_B2, "mlp1.mlp.4.bias", D, 0, FILL_UNIFORM, 4 * D)               \
+    X(MLP2_NORM_W, "mlp2.mlp.0.weight", D, 0, FILL_ONE, 0)                 \
+    X(MLP2_NORM_B, "mlp2.mlp.0.bias", D, 0, FILL_ZERO, 0)                  \
+    X(MLP2_W1, "mlp2.mlp.1.weight", 4 * D, D, FILL_UNIFORM, D)             \
+    X(MLP2_B1, "mlp2.mlp.1.bias", 4 * D, 0, FILL_UNIFORM, D)               \
+    X(MLP2_W2, "mlp2.mlp.4.weight", D, 4 * D, FILL_UNIFORM, 4 * D)         \
+    X(MLP2_B2, "mlp2.mlp.4.bias", D, 0, FILL_UNIFORM, 4 * D)               \
+    X(MLP3_NORM_W, "mlp3.0.weight", D, 0, FILL_ONE, 0)                     \
+    X(MLP3_NORM_B, "mlp3.0.bias", D, 0, FILL_ZERO, 0)                      \
+    X(MLP3_W1, "mlp3.1.weight", 4 * D, D, FILL_UNIFORM, D)                 \
+    X(MLP3_B1, "mlp3.1.bias", 4 * D, 0, FILL_UNIFORM, D)                   \
+    X(MLP3_W2, "mlp3.4.weight", H, 4 * D, FILL_UNIFORM, 4 * D)             \
+    X(MLP3_B2, "mlp3.4.bias", H, 0, FILL_UNIFORM, 4 * D)
+/* Sizes M and S; before them stand out_emb.<module>.A and .B, one after the other. */
+#define HYPERNET_FACTORS(X)                                    \
+    X(FACTOR_NORM_W, "out_emb_norm.weight", D, 0, FILL_ONE, 0) \
+    X(FACTOR_NORM_B, "out_emb_norm.bias", D, 0, FILL_ZERO, 0)
+/* Size S with learned rank positions. */
+#define HYPERNET_RANKS(X)                                 \
+    X(RANK, "pos_emb.0.weight", r, D, FILL_NORMAL, 0)     \
+    X(RANK_NORM_W, "pos_emb.1.weight", D, 0, FILL_ONE, 0) \
+    X(RANK_NORM_B, "pos_emb.1.bias", D, 0, FILL_ZERO, 0)
+
+typedef enum Slot {
+#define X(slot, name, rows, columns, fill, fan) slot,
+    HYPERNET_TRUNK(X) HYPERNET_FACTORS(X) HYPERNET_RANKS(X)
+#undef X
+        N_SLOTS
+} Slot;
+
+/* Offsets into the flat span; -1 for what a configuration does not have. */
+typedef struct HypernetLayout {
+    int64_t at[N_SLOTS];
+    int64_t factors;                                    /* [2M, D]: out_emb of every module, A then B */
+    int64_t head_w[LORA_MODULES], head_b[LORA_MODULES]; /* by index into cfg.modules */
+    int64_t n_trunk;                                    /* heads begin here */
+    int64_t n_params;
+    int n_tensors;
+} HypernetLayout;
+
+/* Walks the table: measures, and with tensors (NULL: not wanted) writes its rows. cfg has been checked. */
+void hypernet_layout(HypernetLayout *out, HypernetTensor *tensors, const HypernetConfig *cfg);
+/* Fills params from the counter streams of seed. */
+void hypernet_fill(Hypernet *hn, bool sft_start, uint64_t seed);
+/* Numbers a head gives for one row of its input; a row of A or B^T is `row` of them apart (sizes M, S). */
+int64_t hypernet_head_width(const HypernetConfig *cfg, LoraModule m);
+int64_t hypernet_head_row(const HypernetConfig *cfg, LoraModule m);
+
+/* One two-layer block's activations, [n, ...]. Inference: a1 is h1. */
+typedef struct MlpActs {
+    float *xn, *stats; /* [n,D] normalised (or dropped-out) input; [n,2] */
+    float *h1, *a1;    /* [n,4D] */
+    float *h2, *y;     /* [n,D] or [n,H] */
+} MlpActs;
+
+typedef struct HypernetActs {
+    HypernetLayout at;
+    HypernetRun run;
+    int64_t tasks; /* T of the last forward */
+    float *ones;   /* [largest number of rows] of 1: sums over rows are products with it */
+    float *e, *task_h, *task, *task_stats;
+    float *depth, *depth_stats, *type, *type_stats, *factor, *factor_stats, *rank, *rank_stats;
+    float *x0;     /* [N0,D], N0 = M*T*L rows (m, t, l) */
+    float *v;      /* [N1,D], N1 = 2*N0 rows (m, A or B, t, l): mlp1's output plus the factor's embedding */
+    float *s;      /* [N2,D], size S, N2 = N1*r rows (m, A or B, t, l, i): with rank positions */
+    float *rotary; /* [r, D/2, 2] cos and sin */
+    MlpActs mixer, mlp1, mlp2, mlp2_ranks, mlp3;
+    float *z[LORA_MODULES], *dz[LORA_MODULES]; /* by index into cfg.modules; head outputs and gradients */
+    float *wide, *ga, *gb, *gt;                /* gradients in flight: [N2,4D], three of [N2,max(D,H)] */
+    float *small;                              /* gradients of task, depth, type, factor and rank rows */
+} HypernetActs;
+
+/* Copies and sums of rows (hypernet_rows.c). Threads own rows; every sum runs in double, in order. */
+
+/* out[i, 0:c] = sum over a < na, b < nb of x[(i*si + a*sa + b*sb), from : from+c]; out [n,c], rows of x are
+ * ld apart. out must not be x. */
+typedef struct RowSum {
+    int64_t n, c, ld, from, si, na, sa, nb, sb;
+} RowSum;
+void rows_sum(float *out, const float *x, RowSum d);
+/* x[(m,t,l)] = task[t] | depth[l] | type[m]; task [T,D/2], depth [L,D/4], type [M,D/4], x [M*T*L, D]. */
+void rows_concat(float *x, const float *task, const float *depth, const float *type, int64_t t, int64_t l,
+                 int64_t m, int64_t d);
+/* y[(m,f,j)] = x[(m,j)] + e[(m,f)], f < 2, j < n: x [M*n,D], e [2M,D], y [2M*n,D]. */
+void rows_add_factor(float *y, const float *x, const float *e, int64_t m, int64_t n, int64_t d);
+/* y[(j,i)] = x[j] + e[i], i < r: x [n,D], e [r,D], y [n*r,D]. */
+void rows_add_rank(float *y, const float *x, const float *e, int64_t n, int64_t r, int64_t d);
+/* cos and sin of angle i * theta^(-2k/D), i < r, k < D/2. */
+void rotary_table(float *cs, int64_t r, int64_t d);
+/* y[(j,i)] = x[j] turned by rank i's angles (half-split pairs k, k+D/2): x [n,D], y [n*r,D]. */
+void rows_rotate(float *y, const float *x, const float *cs, int64_t n, int64_t r, int64_t d);
+/* The transpose: dx[j] = sum over i of dy[(j,i)] turned back. */
+void rows_rotate_back(float *dx, const float *dy, const float *cs, int64_t n, int64_t r, int64_t d);
+/* y += x, n numbers. */
+void rows_add(float *y, const float *x, int64_t n);
+
+#endif

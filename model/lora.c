@@ -1,0 +1,138 @@
+#include "model/lora.h"
+
+#include <math.h>
+#include <string.h>
+
+LoraView lora_layer(LoraView v, int64_t layer, int64_t n_layers) {
+    if (v.a) v.a += layer * v.a_stride;
+    if (v.bt) v.bt += layer * v.bt_stride;
+    v.a_stride *= n_layers;
+    v.bt_stride *= n_layers;
+    return v;
+}
+
+/* Sum of squares of one matrix [rows, columns] in double, in order; g += slope * x (g NULL: not wanted). */
+static double penalise(float *g, const float *x, int64_t ld, int64_t rows, int64_t columns, float slope) {
+    double sum = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        const float *xr = x + i * ld;
+        double part[8] = {0}; /* eight fixed partial sums */
+        int64_t whole = columns - columns % 8;
+        for (int64_t j = 0; j < whole; j += 8)
+            for (int k = 0; k < 8; k++) part[k] += (double)xr[j + k] * (double)xr[j + k];
+        for (int64_t j = whole; j < columns; j++) part[j - whole] += (double)xr[j] * (double)xr[j];
+        for (int k = 0; k < 8; k++) sum += part[k];
+        if (!g) continue;
+        float *gr = g + i * ld;
+#pragma omp simd
+        for (int64_t j = 0; j < columns; j++) gr[j] += slope * xr[j];
+    }
+    return sum;
+}
+
+/* weight * mean of squares over n_items matrices; items in groups, each item's sum by one thread. */
+static double penalise_all(float *g, const float *x, int64_t stride, int64_t ld, int64_t n_items,
+                           int64_t rows, int64_t columns, double weight) {
+    enum { GROUP = 256 };
+    double each[GROUP], total = 0, per = weight / ((double)n_items * (double)rows * (double)columns);
+    for (int64_t from = 0; from < n_items; from += GROUP) {
+        int64_t n = n_items - from < GROUP ? n_items - from : GROUP;
+#pragma omp parallel for schedule(static)
+        for (int64_t i = 0; i < n; i++)
+            each[i] = penalise(g ? g + (from + i) * stride : NULL, x + (from + i) * stride, ld, rows, columns,
+                               (float)(2.0 * per));
+        for (int64_t i = 0; i < n; i++) total += each[i];
+    }
+    return total * per;
+}
+
+Status lora_penalty(double *penalty, const LoraSet *set, const int64_t *in, const int64_t *out,
+                    double weight) {
+    int64_t items = set->n_adapters * set->n_layers;
+    *penalty = 0;
+    if (items == 0) return OK;
+    for (int m = 0; m < LORA_MODULES; m++) {
+        if (!set->on[m]) continue;
+        LoraView w = set->w[m], g = set->g[m];
+        CHECK(!g.a || (g.a_stride == w.a_stride && g.bt_stride == w.bt_stride && g.lda == w.lda &&
+                       g.ldb == w.ldb),
+              "lora: gradients of %s are laid out differently", lora_module_name((LoraModule)m));
+        *penalty += penalise_all(g.a, w.a, w.a_stride, w.lda, items, set->rank, in[m], weight);
+        *penalty += penalise_all(g.bt, w.bt, w.bt_stride, w.ldb, items, set->rank, out[m], weight);
+    }
+    return OK;
+}
+
+static Status same_shape(const Adapter *a, const Adapter *first) {
+    bool same = a->n_layers == first->n_layers && a->rank == first->rank &&
+                a->n_modules == first->n_modules && adapter_scale(a) == adapter_scale(first);
+    for (int i = 0; same && i < a->n_modules; i++) {
+        const AdapterModule *x = &a->modules[i], *y = &first->modules[i];
+        same = x->module == y->module && x->in == y->in && x->out == y->out;
+    }
+    if (same) return OK;
+    return status_error(E_INPUT,
+                        "adapters of one batch must agree in modules, shapes, rank and scale: rank %d, "
+                        "%d modules, scale %g beside rank %d, %d modules, scale %g",
+                        first->rank, first->n_modules, adapter_scale(first), a->rank, a->n_modules,
+                        adapter_scale(a));
+}
+
+static void transpose(float *y, const float *x, int64_t rows, int64_t columns) {
+    for (int64_t j = 0; j < columns; j++)
+        for (int64_t i = 0; i < rows; i++) y[j * rows + i] = x[i * columns + j];
+}
+
+Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adapters, int64_t n) {
+    CHECK(n >= 1, "lora: %lld adapters", (long long)n);
+    const Adapter *first = adapters[0];
+    int64_t r = first->rank, layers = first->n_layers;
+    for (int64_t t = 1; t < n; t++) TRY(same_shape(adapters[t], first));
+    *out = (LoraSet){.n_adapters = n, .n_layers = layers, .rank = r, .scale = (float)adapter_scale(first)};
+    for (int i = 0; i < first->n_modules; i++) {
+        const AdapterModule *shape = &first->modules[i];
+        int64_t in = shape->in, to = shape->out;
+        LoraView v = {.a_stride = r * in, .bt_stride = r * to, .lda = in, .ldb = to};
+        v.a = arena_f32(arena, n * layers * r * in);
+        v.bt = arena_f32(arena, n * layers * r * to);
+        out->on[shape->module] = true;
+        out->w[shape->module] = v;
+        if (!arena->base) continue; /* measuring */
+        for (int64_t t = 0; t < n; t++) {
+            const AdapterModule *x = &adapters[t]->modules[i];
+            memcpy(v.a + t * layers * r * in, x->a, (size_t)(layers * r * in) * sizeof(float));
+            for (int64_t l = 0; l < layers; l++)
+                transpose(v.bt + (t * layers + l) * v.bt_stride, x->b + l * to * r, to, r);
+        }
+    }
+    return OK;
+}
+
+Status lora_to_adapter(Adapter *out, const LoraSet *set, int64_t t, const int64_t *in, const int64_t *out_dim,
+                       double alpha) {
+    CHECK(t >= 0 && t < set->n_adapters, "lora: adapter %lld of %lld", (long long)t,
+          (long long)set->n_adapters);
+    int64_t r = set->rank, layers = set->n_layers;
+    *out = (Adapter){.n_layers = (int)layers, .rank = (int)r, .alpha = alpha};
+    out->use_rslora = fabs(alpha / (double)r - (double)set->scale) > 1e-6 * (double)set->scale;
+    CHECK(fabs(adapter_scale(out) - (double)set->scale) <= 1e-5 * (double)set->scale,
+          "lora: alpha %g and rank %lld do not give scale %g", alpha, (long long)r, (double)set->scale);
+    for (int m = 0; m < LORA_MODULES; m++)
+        if (set->on[m])
+            out->modules[out->n_modules++] =
+                (AdapterModule){.module = (LoraModule)m, .in = in[m], .out = out_dim[m]};
+    TRY(adapter_alloc(out));
+    for (int i = 0; i < out->n_modules; i++) {
+        AdapterModule *to = &out->modules[i];
+        LoraView v = set->w[to->module];
+        for (int64_t l = 0; l < layers; l++) {
+            const float *a = v.a + (t * layers + l) * v.a_stride, *bt = v.bt + (t * layers + l) * v.bt_stride;
+            float *b = to->b + l * to->out * r;
+            for (int64_t i_rank = 0; i_rank < r; i_rank++) {
+                memcpy(to->a + (l * r + i_rank) * to->in, a + i_rank * v.lda, (size_t)to->in * sizeof(float));
+                for (int64_t j = 0; j < to->out; j++) b[j * r + i_rank] = bt[i_rank * v.ldb + j];
+            }
+        }
+    }
+    return OK;
+}

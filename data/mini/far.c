@@ -5,7 +5,7 @@
 
 // Every far task is a family of its own; they share the frames, whose wording training has seen.
 #define FAMILY(id) \
-    static const Family id = {#id, "{1} and output only the answer.", task_frames, task_frames_unseen}
+    static const Family id = {#id, "{1}. Output only the answer.", task_frames, task_frames_unseen}
 FAMILY(series);
 FAMILY(numeral);
 FAMILY(digits);
@@ -109,7 +109,8 @@ static const Task tasks[] = {
           "spot the intruder among the words~tell which word is the stranger in the group",
           "the one that is unlike the rest~the intruder among the four"),
     DRAWN("alive", alive, generate_alive,
-          "answer yes if it is a living thing, else no~say yes or no: is it alive?~decide if it lives, yes "
+          "answer yes if it is a living thing, otherwise no~say yes or no: is it alive?~decide if it lives, "
+          "yes "
           "or no",
           "yes for a living thing, no for a made one~the word yes or no, by whether it lives",
           "tell if it grows and lives, yes or no~write yes for creatures and plants, else no",

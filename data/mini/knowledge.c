@@ -87,6 +87,13 @@ static const Family classification = {
         "Two classes, {1} and {2}: name the right one.",
         "{Category~Class~Type} of the input, {3}.",
         "What is it, {3}?",
+        "Assign the {word~item} to a group, {3}.",
+        "Name the kind of thing: {3}.",
+        "Tell {1} from {2} and write the label.",
+        "Can you tell if it is {3}?",
+        "Recognize whether it is {3}.",
+        "A label for the input, {3}.",
+        "{1} or {2}: which group is right?",
         NULL,
     },
     (const char *const[]){
@@ -118,6 +125,11 @@ static const Family sentiment = {
         "Say {2} when the comment is unfavorable, otherwise {1}.",
         "How does the writer feel about it, {3}?",
         "Please mark the {opinion~review} with {3}.",
+        "Would the writer say {3}?",
+        "Feedback in one word, {3}.",
+        "Happy writer, {1}; unhappy writer, {2}.",
+        "Evaluate the statement and write {3}.",
+        "Can you label this opinion {3}?",
         NULL,
     },
     (const char *const[]){
@@ -149,6 +161,15 @@ static const Family pick = {
         "Drop every word that is not {1}.",
         "Read the words and write the {2}.",
         "What {2} is in the list?",
+        "Which entry is {1}?",
+        "Can you say which of them is {1}?",
+        "The {2} counts, the other words do not.",
+        "Show me the {2} in the row.",
+        "Can you find the {2} in the list?",
+        "Only one word is {1}: repeat it.",
+        "Identify the word that means {1}.",
+        "Ignore the words that are not {1}.",
+        "From the row of words, take the {2}.",
         NULL,
     },
     (const char *const[]){
@@ -174,6 +195,34 @@ static void generate_class(Rng *rng, const Task *task, Pair *pair) {
     items_draw(&items, rng, first ? task->table : task->other, task_range(rng, 1, 2));
     items_join(&pair->in, &items, " ");
     text_add(&pair->out, first ? task->text : task->text2);
+}
+
+typedef struct Kind {
+    const char *table, *label;
+} Kind;
+
+// The kind of a word, out of eight.
+static void generate_kind(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    static const Kind kinds[] = {
+        {words_animals, "animal"}, {words_plants, "plant"},      {words_vehicles, "vehicle"},
+        {words_tools, "tool"},     {words_clothes, "clothing"},  {words_fruits, "fruit"},
+        {words_jobs, "job"},       {words_countries, "country"},
+    };
+    const Kind *kind = &kinds[task_range(rng, 0, (int)(sizeof kinds / sizeof *kinds) - 1)];
+    char word[WORDS_FIELD];
+    draw(word, rng, kind->table);
+    text_add(&pair->in, word);
+    text_add(&pair->out, kind->label);
+}
+
+static void generate_article(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    char word[WORDS_FIELD];
+    draw(word, rng, task_coin(rng) ? words_common : task->table);
+    text_add(&pair->in, word);
+    text_add(&pair->out, strchr("aeio", word[0]) ? "an " : "a ");
+    text_add(&pair->out, word);
 }
 
 typedef struct Pattern {
@@ -273,19 +322,22 @@ static void generate_pick(Rng *rng, const Task *task, Pair *pair) {
 
 static const Task tasks[] = {
     LOOKUP("capital", words_countries, 0, 1,
-           "name the capital of the country~give the capital city~say which city is the capital",
+           "name the capital of the country~answer in one word: the capital~look up the capital of the "
+           "country~give the capital city~say which city is the capital",
            "the capital of the country~the country's capital city~the city that is the capital",
            "state the capital city of this country~tell which city is the seat of government",
            "the city where the country is governed from~the name of the capital"),
     LOOKUP("language", words_languages, 0, 1,
-           "name the main language of the country~give the language spoken in the country~say which language "
+           "name the main language of the country~answer in one word: the language~look up the language of "
+           "the country~give the language spoken in the country~say which language "
            "the people "
            "speak",
            "the main language of the country~the language spoken there~the official language",
            "state the tongue of the country's people~tell which language is used in the country",
            "the language that most people there use~the tongue of the people"),
     LOOKUP("continent", words_countries, 0, 2,
-           "name the continent: Europe, Asia, Africa or America~say on which continent the country lies~give "
+           "name the continent: Europe, Asia, Africa or America~look up the continent~answer in one word: "
+           "Africa, America, Asia or Europe~say on which continent the country lies~give "
            "the "
            "continent of the country",
            "the continent of the country~the continent: Africa, America, Asia or Europe~the part of the "
@@ -294,7 +346,8 @@ static const Task tasks[] = {
            "state the continent to which the country belongs~tell if it is Asia, Africa, Europe or America",
            "the continent where the country is found~Europe, Africa, Asia or America"),
     LOOKUP("nationality", words_countries, 0, 3,
-           "write the adjective of nationality for the country~say what a person from the country is "
+           "write the adjective of nationality for the country~answer in one word: the nationality~look up "
+           "the nationality~say what a person from the country is "
            "called~form the "
            "adjective of the country",
            "the nationality adjective of the country~the adjective for people from there~the word for a "
@@ -303,15 +356,28 @@ static const Task tasks[] = {
            "name the nationality of its people~turn the country into its adjective",
            "the adjective that belongs to the country~the nationality of somebody born there"),
     LOOKUP("opposite", words_opposites, 0, 1,
-           "give the opposite of the word~name the antonym~write the word of contrary meaning",
+           "give the opposite of the word~answer in one word: the opposite~find a word that means the "
+           "contrary~name the antonym~write the word of contrary meaning",
            "the opposite of the word~the antonym~the word with the opposite meaning~the contrary of the word",
            "state what means the reverse~tell the counterpart with contrary sense",
            "the word that means the reverse~the antonym of the input"),
     LOOKUP("color", words_hues, 0, 1,
-           "name the usual color of the thing~say which color it has~give its typical color",
+           "name the usual color of the thing~answer in one word: what color is it usually~tell the color of "
+           "such things~say which color it has~give its typical color",
            "the usual color of the thing~its typical color~the color that it normally has",
            "state what color such a thing is~tell how it is colored in one word",
            "the color one expects of it~the common color of this thing"),
+
+    {.name = "lookup_category",
+     .family = &lookup,
+     .generate = generate_kind,
+     .slot = {"name the kind of thing: animal, plant, fruit, tool or so~say what kind of thing the word "
+              "names~answer in "
+              "one word: the category~give the general term, such as animal, tool or job",
+              "the category of the word~the kind of thing it is, in one word~the general term, like animal "
+              "or vehicle",
+              "state the category to which it belongs~find the general word for it",
+              "the class of things it belongs to~the general word, for example fruit or job"}},
 
     TRANSLATE("french", words_french, "French"),
     TRANSLATE("spanish", words_spanish, "Spanish"),
@@ -321,6 +387,12 @@ static const Task tasks[] = {
             "in the plural~as more than one"),
     INFLECT("singular", words_nouns, 1, 0, "the singular~the singular form~the form for just one",
             "noun~word", "in the singular~as only one"),
+    {.name = "inflect_article",
+     .family = &inflection,
+     .generate = generate_article,
+     .table = words_tools,
+     .slot = {"the noun with a or an~the indefinite article form~a or an plus the noun", "noun~word",
+              "with a or an in front~after its indefinite article"}},
     INFLECT("past", words_verbs, 0, 2, "the past tense~the simple past~the past form", "verb~action word",
             "in the past tense~in the simple past"),
     INFLECT("ing", words_verbs, 0, 3, "the -ing form~the present participle~the form ending in ing",

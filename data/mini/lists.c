@@ -11,12 +11,14 @@
 #define COLOR words_colors, "color", "colors"
 #define ANIMAL words_animals, "animal", "animals"
 
-#define FIRST "first", "at the start~at the beginning~in first place"
+#define FIRST "first~first~opening", "at the start~at the beginning~in first place"
 #define SECOND "second", "in second place~in position two~at number two"
 #define THIRD "third", "in third place~in position three~at number three"
 #define FOURTH "fourth", "in fourth place~in position four~at number four"
-#define LAST "last~final", "at the end~in last place~at the very end"
+#define LAST "last~last~final~closing", "at the end~in last place~at the very end"
 #define NEXT_TO_LAST "second to last~next to last", "just before the last~one before the end"
+#define FIRST_TWO "first~first~opening", "at the start~at the beginning"
+#define LAST_TWO "last~last~final", "at the end~at the very end"
 
 static const Family position = {
     "position",
@@ -38,16 +40,26 @@ static const Family position = {
         "The answer is the {2} {4}.",
         "{Take~Get} {2} {4} from the {list~input}.",
         "Among the {3}, which one is the {1}?",
+        "{Name~State~Report} the {1} {2}.",
+        "Show {me~us} the {1} {2}.",
+        "Can you {give me~find} the {1} {2}?",
+        "The {2} {4}, please.",
+        "Nothing but the {1} {2}.",
+        "Ignore the other {3} and {return~report} the {1}.",
+        "Respond with the {2} {4}.",
+        "{Copy~Repeat} the {1} {2} only.",
+        "Identify the {2} that comes {4}.",
+        "Just one {2} is wanted: the {1}.",
         NULL,
     },
     (const char *const[]){
-        "Find the {1} {2} in the {input~text} and {say~report} it.",
-        "Could you {name~show me} the {2} that is {4}?",
-        "Look through the {3}; your reply is the {1} of them.",
-        "{Copy~Repeat} nothing but the {1} {2}.",
-        "In the {sequence~series}, name the {2} found {4}.",
-        "Respond with the {1} item of these {3}.",
-        "Only the {2} {4} matters: state it.",
+        "Find the {1} {2} in the {input~text} and {say~print} it.",
+        "Could you tell me the {2} that is {4}?",
+        "Look through the {3} and mention just the {1}.",
+        "My question is which {2} stands {4}.",
+        "In this {sequence~series} of {3}, which is the {1} one?",
+        "Let me have the {1} {2}.",
+        "Go to the {2} {4} and print it.",
         NULL,
     },
 };
@@ -71,15 +83,25 @@ static const Family removal = {
         "Of these {3}, all but the {1}.",
         "The {2} {4} has to go; write the remaining {3}.",
         "{Copy~Repeat} the {3}, leaving out the {2} {4}.",
+        "Strip off the {1} {2}.",
+        "The {3} without the {1} one, please.",
+        "Can you {take out~remove} the {1} {2}?",
+        "List the {3} again without the one {4}.",
+        "Eliminate the {2} {4}; keep the other {3}.",
+        "Get rid of the {1} {2}.",
+        "Copy all the {3} except the {1}.",
+        "The {list~line} with the {1} {2} removed.",
+        "Exclude the {1} {2} and return the others.",
         NULL,
     },
     (const char *const[]){
-        "Strike the {1} {2} from the {line~list}.",
         "Could you rewrite the {3} with the {1} one removed?",
-        "Throw out the {2} {4}; the rest stays.",
-        "Show what is left once the {1} {2} is gone.",
-        "The {1} {2} is not wanted; list the other {3}.",
-        "Omit the {2} {4} when you write the {3}.",
+        "Throw out the {2} {4} and return the others.",
+        "Show the {3} that are left once the {1} {2} is removed.",
+        "The {1} {2} is not wanted, write the other {3}.",
+        "Omit the {1} {2} when you write the {3}.",
+        "Discard the {1} of the {3}.",
+        "Let me have the {3} minus the {1} one.",
         NULL,
     },
 };
@@ -102,15 +124,24 @@ static const Family keep = {
         "Drop all {3} {except~but} the {1} two.",
         "What are the {1} two {3}?",
         "I {want~need} both {3} {4}.",
+        "Name the {1} two {3}.",
+        "Show the {1} two {3} of the row.",
+        "Can you give me the {1} two {3}?",
+        "Both {3} {4}, please.",
+        "Cut the list down to the {1} two {3}.",
+        "Two {3} are wanted: those {4}.",
+        "Repeat the {1} two {3} and stop.",
+        "The pair of {3} {4}.",
+        "Ignore all but the {1} two {3}.",
         NULL,
     },
     (const char *const[]){
-        "Show the {1} pair of {3} from the {input~row}.",
+        "Show me the pair of {3} {4} of the row.",
         "Could you list the two {3} found {4}?",
         "Reduce the {input~row} to the {1} two {3}.",
         "Nothing but the {1} two {3} should be left.",
-        "Respond with the pair of {3} {4}.",
-        "Read the {row~input} and report its {1} two {3}.",
+        "Respond with the {1} two of these {3}.",
+        "Look at the row and report its {1} two {3}.",
         NULL,
     },
 };
@@ -133,14 +164,21 @@ static const Family wrap = {
         "Use {1} to {enclose~frame} {4}.",
         "Insert {2} in front of and {3} behind {4}.",
         "{4} wrapped in {1}.",
+        "Left of {4} write {2}, right of it {3}.",
+        "Show {4} within {1}.",
+        "Can you put {1} around {4}?",
+        "{4} should stand in {1}.",
+        "Mark {4} with {1} on both sides.",
+        "Give {4} with {1} around it.",
+        "Output {2}, {4}, {3} without spaces.",
         NULL,
     },
     (const char *const[]){
         "Set {4} off with {1}.",
-        "Give {4} back with {1} on both sides.",
+        "Give {4} back with {1} on either side.",
         "Present {4} framed by {1}.",
         "I want {4} to stand within {1}.",
-        "On the left of {4} goes {2}, on the right {3}.",
+        "On the left of {4} put {2}, on the right {3}.",
         "Could you surround {4} by {1}?",
         "Repeat {4}, but enclosed by {1}.",
         NULL,
@@ -165,6 +203,13 @@ static const Family joining = {
         "Please link the {3} with {1}.",
         "Use {1} to {join~combine} the {3}.",
         "Output each {4}, with {2} before the next.",
+        "Can you put {1} between the {3}?",
+        "Set {2} between neighboring {3}.",
+        "The {3} in one line, {1} between them.",
+        "{1} between the {3}.",
+        "Show the {3} divided by {1}.",
+        "Instead of spaces, use {1} between the {3}.",
+        "Glue the {3} together with {1}.",
         NULL,
     },
     (const char *const[]){
@@ -196,6 +241,12 @@ static const Family casing = {
         "Keep {2}, but make sure that {3}.",
         "Please use {1} for {2}.",
         "Change {2}: {3}.",
+        "Show {2} in {1}.",
+        "Can you write {2} in {1}?",
+        "Type {2} so that {3}.",
+        "Use {1} for {2}.",
+        "Change the case of {2} to {1}.",
+        "Rewrite {2}; make sure that {3}.",
         NULL,
     },
     (const char *const[]){
@@ -438,10 +489,10 @@ static const Task tasks[] = {
     REMOVE("last_color", -1, COLOR, LAST),
     GRID("remove_last_number", removal, generate_removal, -1, NUMBER, LAST, SPLIT_NEAR),
 
-    KEEP("first_two_words", 0, WORD, FIRST),
-    KEEP("last_two_words", -1, WORD, LAST),
-    KEEP("first_two_numbers", 0, NUMBER, FIRST),
-    KEEP("last_two_names", -1, NAME, LAST),
+    KEEP("first_two_words", 0, WORD, FIRST_TWO),
+    KEEP("last_two_words", -1, WORD, LAST_TWO),
+    KEEP("first_two_numbers", 0, NUMBER, FIRST_TWO),
+    KEEP("last_two_names", -1, NAME, LAST_TWO),
 
     WRAP("words_quotes", WORDS_TEXT, QUOTES),
     WRAP("words_square", WORDS_TEXT, SQUARE),
@@ -473,40 +524,53 @@ static const Task tasks[] = {
     CASE("title_words", words_common, "the words~the text", TITLE),
     CASE("title_names", words_names, "the names~the given names", TITLE),
 
-    SAID("order_reverse_words", order, generate_order, words_common, ORDER_REVERSE, 3,
-         "reverse the order of the words~write the words backwards, last one first~turn the word order "
-         "around~list the "
-         "words from last to first",
-         "the words in reverse order~the words from the last to the first~the reversed word list",
-         "flip the sequence of the words~run through the words from the end to the start",
-         "the words in the opposite order~the word list read from its end"),
+    SAID(
+        "order_reverse_words", order, generate_order, words_common, ORDER_REVERSE, 3,
+        "reverse the words~say the words from the end to the start~start at the last word and go back to the "
+        "first~reverse the order of the words~write the words backwards, last one first~turn the word order "
+        "around~list the "
+        "words from last to first",
+        "the words in reverse~the list of words from its end to its start~the words in reverse order~the "
+        "words from the last to the first~the reversed word list",
+        "flip the sequence of the words~flip the word order",
+        "the words in the opposite order~the word list read from its end"),
     SAID("order_reverse_numbers", order, generate_order, NULL, ORDER_REVERSE, 3,
-         "reverse the order of the numbers~write the numbers backwards, last one first~turn the number order "
+         "reverse the numbers~say the numbers from the end to the start~start at the last number and go back "
+         "to the first~reverse the order of the numbers~write the numbers backwards, last one first~turn the "
+         "number order "
          "around~list the numbers from last to first",
-         "the numbers in reverse order~the numbers from the last to the first~the reversed number list",
-         "flip the sequence of the numbers~run through the numbers from the end to the start",
+         "the numbers in reverse~the list of numbers from its end to its start~the numbers in reverse "
+         "order~the numbers from the last to the first~the reversed number list",
+         "flip the sequence of the numbers~flip the number order",
          "the numbers in the opposite order~the number list read from its end"),
     SAID("order_swap_words", order, generate_order, words_common, ORDER_SWAP, 2,
-         "swap the two words~exchange the two words~interchange both words~put the second word before the "
+         "swap the words~change the places of the two words~turn the pair of words around~swap the two "
+         "words~exchange the two words~interchange both words~put the second word before the "
          "first",
          "the two words swapped~both words with places exchanged~the second word and then the first",
          "let the two words trade places~switch the pair of words",
          "the pair of words switched around~the two words after trading places"),
     SAID("order_last_to_front", order, generate_order, words_common, ORDER_LAST_FIRST, 4,
-         "move the last word to the front~put the final word first~bring the last word to the start~shift "
+         "move the final word in front of the others~take the last word and place it before the rest~start "
+         "with the last word, then the others in order~move the last word to the front~put the final word "
+         "first~bring the last word to the start~shift "
          "the word at "
          "the end to the beginning",
-         "the words with the last one moved to the front~the list starting with its final word, then the "
+         "the list with its last word put first~the last word first, then all the others~the words with the "
+         "last one moved to the front~the list starting with its final word, then the "
          "others",
-         "take the closing word and set it before all others~carry the last word to the head of the list",
-         "the list after its closing word jumped to the head~all words, the closing one placed first"),
+         "take the closing word and write it first~let the last word open the list, the others behind it",
+         "the list with its closing word at the front~all words, but the closing one placed first"),
     SAID("order_first_to_end", order, generate_order, words_common, ORDER_FIRST_LAST, 4,
-         "move the first word to the end~put the first word last~send the first word to the end~shift the "
+         "move the opening word behind the others~take the first word and place it after the rest~write the "
+         "other words, then the first one~move the first word to the end~put the first word last~send the "
+         "first word to the end~shift the "
          "word at the "
          "start to the end",
-         "the words with the first one moved to the end~the other words followed by the first one",
-         "take the opening word and set it after all others~carry the first word to the tail of the list",
-         "the list after its opening word went to the tail~all words, the opening one placed last"),
+         "the list with its first word put last~all the others, then the first word~the words with the first "
+         "one moved to the end~the other words followed by the first one",
+         "take the opening word and write it last~let the first word close the list, the others before it",
+         "the list with its opening word at the end~all words, but the opening one placed last"),
 
     SAID("count_words", count, generate_count, words_common, 0, 0,
          "count the words~say how many words there are~write the number of words as a digit~count how many "
@@ -531,59 +595,82 @@ static const Task tasks[] = {
          "the total of people in digits~the quantity of names"),
 
     SAID("repeat_words_twice", repetition, generate_repetition, words_common, REPEAT_TWICE, 0,
-         "repeat the words twice~write the text two times~say the words again after themselves~double the "
+         "copy the text two times~write the words, then write them again~make two copies of the words~repeat "
+         "the words twice~write the text two times~say the words again after themselves~double the "
          "whole text",
-         "the text written twice~the words two times in a row~the words doubled",
+         "two copies of the words~the text and then the same text again~the text written twice~the words two "
+         "times in a row~the words doubled",
          "copy the words and then copy them once more~duplicate the text",
          "two copies of the text in one line~the duplicated words"),
     SAID("repeat_words_thrice", repetition, generate_repetition, words_common, REPEAT_THRICE, 0,
-         "repeat the words three times~write the text three times~say the words three times in a row~triple "
+         "copy the text three times~write the words, again, and a third time~make three copies of the "
+         "words~repeat the words three times~write the text three times~say the words three times in a "
+         "row~triple "
          "the whole "
          "text",
-         "the text written three times~the words three times in a row~the words tripled",
+         "three copies of the words~the text and then twice the same text again~the text written three "
+         "times~the words three times in a row~the words tripled",
          "copy the words, and again, and once more~make three copies of the text",
          "three copies of the text in one line~the words thrice over"),
     SAID("repeat_number_twice", repetition, generate_repetition, NULL, REPEAT_TWICE, 0,
-         "repeat the number twice~write the number two times~say the number again after itself~print the "
+         "copy the number two times~write the number, then write it again~make two copies of the "
+         "number~repeat the number twice~write the number two times~say the number again after itself~print "
+         "the "
          "number once "
          "and once more",
-         "the number written twice~the number two times in a row~the number and the same number again",
+         "two copies of the number~the number doubled side by side~the number written twice~the number two "
+         "times in a row~the number and the same number again",
          "copy the number and then copy it once more~duplicate the number",
          "two copies of the number in one line~the duplicated number"),
     SAID("repeat_first_word", repetition, generate_repetition, words_common, REPEAT_FIRST, 0,
-         "repeat the first word, then write the others~double only the first word~write the first word twice "
+         "repeat the first word, then write the others~duplicate the first word within the list~write two "
+         "copies of the first word, then the others~begin with the first word twice~double only the first "
+         "word~write the first "
+         "word twice "
          "and then "
          "the rest~say the first word two times, the others once",
-         "the words with the first one doubled~the list with its first word written twice",
+         "the words with the first one duplicated~two copies of the first word and then the rest~the words "
+         "with the first one doubled~the list with its first word written twice",
          "duplicate the opening word and leave the others alone~start with two copies of the opening word",
          "the list beginning with its opening word twice~the words, the opening one duplicated"),
     SAID("repeat_last_word", repetition, generate_repetition, words_common, REPEAT_LAST, 0,
-         "write the words and repeat the last one~double only the last word~write the last word twice after "
+         "write the words and repeat the last one~duplicate the last word within the list~write the words "
+         "with two copies of the last one~end with the last word twice~double only the last word~write the "
+         "last word twice "
+         "after "
          "the "
          "rest~say the last word two times, the others once",
-         "the words with the last one doubled~the list with its last word written twice",
+         "the words with the last one duplicated~the list and then its last word again~the words with the "
+         "last one doubled~the list with its last word written twice",
          "duplicate the closing word and leave the others alone~finish with two copies of the closing word",
          "the list ending with its closing word twice~the words, the closing one duplicated"),
 
     SAID("letter_first", letter, generate_letter, words_common, 0, 0,
-         "write the first letter of the text~give the letter that the text begins with~copy the very first "
+         "name the first letter~report the letter at the start~output only the starting letter~write the "
+         "first letter of the text~give the letter that the text begins with~copy the very first "
          "letter~find "
          "the initial letter in lower case",
-         "the first letter~the letter at the beginning~the initial letter, small",
+         "the starting letter of the text~the first letter~the letter at the beginning~the initial letter, "
+         "small",
          "report the opening letter of the text~name the letter that comes first",
          "the opening letter~the single letter that the text starts with"),
     SAID("letter_first_capital", letter, generate_letter, words_common, 0, 1,
-         "write the first letter as a capital~give the first letter in upper case~take the initial letter "
+         "name the first letter in upper case~report the starting letter as a capital~output the capital of "
+         "the first letter~write the first letter as a capital~give the first letter in upper case~take the "
+         "initial letter "
          "and capitalize "
          "it~find the first letter and write it large",
          "the first letter in upper case~the capital initial~the initial letter as a capital",
          "report the opening letter in its large form~name the letter at the front as a capital",
          "the opening letter, capitalized~the upper case letter that starts the text"),
     SAID("letter_initials", letter, generate_letter, words_common, 1, 1,
-         "form the acronym of the three words~take the first letters in capitals and join them~abbreviate "
+         "combine the first letters into an acronym~shorten the three words to capital initials~spell the "
+         "acronym from the starting letters~form the acronym of the three words~take the first letters in "
+         "capitals and join them~abbreviate "
          "the words by "
          "their initials~write the initials of the words without spaces",
-         "the acronym of the words~the capital initials joined together~the initials of the three words",
+         "the acronym of the starting letters~the three capital initials~the acronym of the words~the "
+         "capital initials joined together~the initials of the three words",
          "shorten the words to one acronym~put the starting letters together as capitals",
          "the abbreviation made of the starting letters~the starting letters as one capital string"),
 };

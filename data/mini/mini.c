@@ -10,8 +10,8 @@
 
 enum {
     INSTANCES = 240,
-    TRAINED_DESCRIPTIONS = 32,
-    UNSEEN_DESCRIPTIONS = 8,
+    TRAINED_DESCRIPTIONS = 48,
+    UNSEEN_DESCRIPTIONS = 10,
     PATIENCE = 3000, // draws without a new result before a table counts as exhausted
     SEEN_MAX = 1 << 14,
 };
@@ -55,9 +55,10 @@ static Status add_descriptions(cJSON *array, Seen *seen, Rng *rng, const Task *t
                                const char *const *templates, int n) {
     int choices = 0;
     while (templates[choices]) choices++;
+    int first = task_range(rng, 0, choices - 1);
     for (int drawn = 0, made = 0; made < n && drawn < PATIENCE; drawn++) {
         Text text;
-        describe(&text, rng, templates[drawn % choices], task);
+        describe(&text, rng, templates[(first + drawn) % choices], task);
         if (!seen_add(seen, hash_of(text.s))) continue;
         TRY(add_string(array, text.s));
         made++;

@@ -23,6 +23,10 @@ static const Family extreme = {
         "Out of {2} values, {take~select} the {1}.",
         "I {want~need} the {1} of these {2} values.",
         "Keep only the {1} of the {2} numbers.",
+        "Can you find the {1} of {2} numbers?",
+        "Name the {1} of the {2} figures.",
+        "The {1} of the {2} numbers, please.",
+        "Report the {1} of these {2} figures.",
         NULL,
     },
     (const char *const[]){
@@ -120,41 +124,55 @@ static void generate_limit(Rng *rng, const Task *task, Pair *pair) {
 
 static const Task tasks[] = {
     OFFSET("plus_one", 1, 250,
-           "add one to the number~increase the number by 1~count up to the next whole number",
-           "the number plus one~the next whole number~the number increased by 1",
+           "compute the number plus 1~go up by one~write the number that comes right after it~add one to the "
+           "number~increase the number by 1~count up to the next whole number",
+           "the following number~one more than it~the number plus one~the next whole number~the number "
+           "increased by 1",
            "raise the number by one~go one step up from the number",
            "the whole number that follows~one more than the number"),
-    OFFSET("plus_two", 2, 250,
-           "add two to the number~increase the number by 2~count up two steps from the number",
-           "the number plus two~the sum of the number and 2~the number increased by 2",
-           "raise the number by two~go two steps up from the number",
-           "two more than the number~the number with 2 added"),
-    OFFSET("plus_ten", 10, 250,
-           "add ten to the number~increase the number by 10~count up ten steps from the number",
-           "the number plus ten~the sum of the number and 10~the number increased by 10",
-           "raise the number by ten~go ten steps up from the number",
-           "ten more than the number~the number with 10 added"),
+    OFFSET(
+        "plus_two", 2, 250,
+        "compute the number plus 2~go up by two~write the number two above it~add two to the number~increase "
+        "the number by 2~count up two steps from the number",
+        "the number two above it~the number plus two~the sum of the number and 2~the number increased by 2",
+        "raise the number by two~go two steps up from the number",
+        "two more than the number~the number with 2 added"),
+    OFFSET(
+        "plus_ten", 10, 250,
+        "compute the number plus 10~go up by ten~write the number ten above it~add ten to the "
+        "number~increase the number by 10~count up ten steps from the number",
+        "the number ten above it~the number plus ten~the sum of the number and 10~the number increased by 10",
+        "raise the number by ten~go ten steps up from the number",
+        "ten more than the number~the number with 10 added"),
     OFFSET("minus_one", -1, 250,
-           "subtract one from the number~decrease the number by 1~count down to the previous whole number",
-           "the number minus one~the previous whole number~the number decreased by 1",
+           "compute the number minus 1~go down by one~write the number that comes right before it~subtract "
+           "one from the number~decrease the number by 1~count down to the previous whole number",
+           "the number just before this one~the number lowered by one~the number minus one~the previous "
+           "whole number~the number decreased by 1",
            "lower the number by one~go one step down from the number",
            "the whole number just before it~one less than the number"),
-    COMPUTE("sum", generate_sum, 20, "add the two numbers~compute the sum of both numbers~add up the numbers",
-            "the sum of the two numbers~the total of both numbers~the first number plus the second",
+    COMPUTE("sum", generate_sum, 20,
+            "sum the two numbers~find the total of the two numbers~compute the first number plus the "
+            "second~add the two numbers~compute the sum of both numbers~add up the numbers",
+            "the result of adding both numbers~the sum of the two numbers~the total of both numbers~the "
+            "first number plus the second",
             "put the two numbers together by addition~total up the pair of numbers",
             "the two numbers added up~what both numbers make together"),
     COMPUTE("difference", generate_difference, 30,
-            "subtract the second number from the first~compute the difference of the numbers~take the second "
+            "compute the first number minus the second~find how far apart the two numbers are~reduce the "
+            "first number by the second one~subtract the second number from the first~compute the difference "
+            "of the numbers~take the second "
             "number away "
             "from the first",
-            "the difference of the two numbers~the first number minus the second~what the first number "
-            "exceeds the second "
-            "by",
+            "the difference between both numbers~the difference of the two numbers~the first number minus "
+            "the second~the gap between the two numbers",
             "reduce the first number by the second~deduct the second number from the first",
             "the remainder when the second is subtracted~the first number less the second"),
     COMPUTE("double", generate_double, 100,
-            "double the number~multiply the number by two~compute twice the number~add the number to itself",
-            "twice the number~two times the number~the number multiplied by 2~the double of the number",
+            "compute two times the number~make the number twice as big~multiply it by 2~double the "
+            "number~multiply the number by two~compute twice the number~add the number to itself",
+            "the number times 2~twice the number~two times the number~the number multiplied by 2~the double "
+            "of the number",
             "make the number twice as large~scale the number by 2", "the number times two~the doubled value"),
 
     EXTREME("largest_two", 1, 2, "larger~bigger~greater", "two", SPLIT_TRAIN),

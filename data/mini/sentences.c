@@ -83,6 +83,12 @@ static const Family extraction = {
         "{Pick~Select} {1} mentioned there.",
         "I {want~need} just {1}.",
         "Keep {1} and drop the rest.",
+        "Can you find {1} in the text?",
+        "Report {1} of the sentence.",
+        "The sentence contains {1}; write it.",
+        "Look for {1} in the sentence.",
+        "State {1} given in the sentence.",
+        "Repeat {1} of the sentence, nothing else.",
         NULL,
     },
     (const char *const[]){
@@ -173,6 +179,8 @@ static const Family prefix = {
         "Return the {input~word} preceded by {1}.",
         "Let the word {1} come first.",
         "Say the {noun~word} with {1} before it.",
+        "Can you put {1} before the {noun~word}?",
+        "Expand the noun: {1} and then the noun.",
         NULL,
     },
     (const char *const[]){
@@ -368,43 +376,57 @@ static const Task tasks[] = {
     INSERT("again_end", "again", END),
 
     REWRITE("question", REWRITE_QUESTION,
-            "turn the statement into a question with Did~ask whether it happened, starting with Did~rewrite "
+            "make a question of the statement~ask about the event with Did~form the question for the "
+            "sentence~turn the statement into a question with Did~ask whether it happened, starting with "
+            "Did~rewrite "
             "the sentence "
             "as a yes-no question",
-            "the sentence as a question with Did~the question that asks whether it happened",
+            "the question form of the sentence~the sentence as a question with Did~the question that asks "
+            "whether it happened",
             "ask about the event instead of stating it~make a Did question of the sentence",
             "the statement in question form~a question beginning with Did"),
     REWRITE("negation", REWRITE_NEGATION,
-            "negate the sentence with did not~say that it did not happen~make the statement negative with "
+            "rewrite the sentence with did not~make the sentence negative~deny the statement~negate the "
+            "sentence with did not~say that it did not happen~make the statement negative with "
             "did not",
-            "the sentence with did not~the negative form of the sentence~the negated statement",
+            "the sentence as a negation~the sentence with did not~the negative form of the sentence~the "
+            "negated statement",
             "deny the statement, using did not~turn the sentence into its negation",
             "the denial of the statement~the statement made negative"),
     REWRITE("future", REWRITE_FUTURE,
-            "put the sentence into the future with will~say that it will happen~change the past tense to the "
+            "rewrite the sentence with will~make it a statement about the future~tell it as something to "
+            "come~put the sentence into the future with will~say that it will happen~change the past tense "
+            "to the "
             "future",
-            "the sentence in the future tense~the sentence with will~the statement about the future",
+            "the sentence as a prediction~the sentence in the future tense~the sentence with will~the "
+            "statement about the future",
             "tell it as something still to come~make it a prediction with will",
             "the same event in future tense~the prediction that it will happen"),
     REWRITE("present", REWRITE_PRESENT,
-            "put the sentence into the present tense~say it as if it happens now~change the past tense to "
+            "rewrite the sentence in the present~turn the past tense sentence into the present tense~let the "
+            "sentence happen now~put the sentence into the present tense~say it as if it happens now~change "
+            "the past tense to "
             "the present",
-            "the sentence in the present tense~the sentence with its verb in the present",
+            "the present tense version of the sentence~the sentence in the present tense~the sentence with "
+            "its verb in the present",
             "tell it as a thing of the present~shift the verb from past to present",
             "the same event in present tense~the statement as it happens now"),
     REWRITE("exclaim", REWRITE_EXCLAIM,
-            "end the sentence with an exclamation mark~replace the full stop by an exclamation mark~change "
+            "finish the sentence with ! instead of the period~make it an exclamation~end the sentence with "
+            "an exclamation mark~replace the full stop by an exclamation mark~change "
             "the period to !",
             "the sentence with an exclamation mark at the end~the sentence ending in !",
-            "make the sentence an exclamation~close the sentence with ! rather than a period",
+            "give the sentence an exclaiming end~close the sentence with ! rather than a period",
             "the sentence as an exclamation~the same words closed by !"),
     REWRITE("no_stop", REWRITE_NO_STOP,
-            "remove the full stop at the end~write the sentence without its period~delete the final dot",
+            "leave out the final period~write the sentence with no full stop~remove the full stop at the "
+            "end~write the sentence without its period~delete the final dot",
             "the sentence without the full stop~the sentence, final period removed",
             "leave the sentence open, with no dot~drop the closing period of the sentence",
             "the same words with no closing period~the sentence, its dot gone"),
     REWRITE("upper", REWRITE_UPPER,
-            "write the sentence in capital letters~convert the sentence to uppercase~shout the sentence in "
+            "rewrite the whole sentence in capitals~make every letter of the sentence a capital~write the "
+            "sentence in capital letters~convert the sentence to uppercase~shout the sentence in "
             "all caps",
             "the sentence in capital letters~the sentence in upper case~the sentence, every letter a capital",
             "capitalize every letter of the sentence~make the sentence all uppercase",
@@ -439,7 +461,7 @@ static const Task tasks[] = {
 
     PREFIX("my"),
     PREFIX("the"),
-    PREFIX("big"),
+    PREFIX("some"),
     PREFIX("old"),
     PREFIX("red"),
 };

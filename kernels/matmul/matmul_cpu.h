@@ -1,0 +1,30 @@
+/* Between the parts of the CPU matmul. A packed matrix B [K,N] is panels of 32 columns, each panel a run of
+ * steps of 128 bytes: one row of 32 floats (F32), or two rows of 32 bf16, interleaved (BF16). The other
+ * operand A is rows of 4-byte steps: a float, or a pair of bf16. Missing rows and columns are zeros. Both
+ * types so share one layout, one driver and one blocking. */
+#ifndef T2L_KERNELS_MATMUL_CPU_H
+#define T2L_KERNELS_MATMUL_CPU_H
+
+#include "kernels/matmul/matmul.h"
+
+enum {
+    MATMUL_PANEL = 32,       /* columns */
+    MATMUL_STEP_BYTES = 128, /* of a panel */
+    MATMUL_ROWS = 12         /* at most, in one tile: 12 x 32 f32 sums are 24 of the 32 registers */
+};
+
+/* c[rows,cols] = (load ? c : 0) + A B. A: rows `lda` steps apart. B: ceil(cols / 32) panels `panel_stride`
+ * bytes apart. Every sum runs over the steps one by one, whatever rows and cols are: a row's bits depend on
+ * that row only. */
+typedef void MatmulTile(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const char *b,
+                        int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load);
+
+MatmulTile matmul_tile_f32;        /* any CPU */
+MatmulTile matmul_tile_f32_avx2;   /* AVX2, FMA */
+MatmulTile matmul_tile_f32_avx512; /* AVX512 F */
+MatmulTile matmul_tile_bf16;       /* AVX512 F BW VL DQ BF16 */
+
+/* dst [n rows of ldd bf16] = x [n, k] rounded to nearest even; columns k..ldd-1 are set to zero. */
+void matmul_round_bf16(uint16_t *dst, int64_t ldd, const float *x, int64_t ldx, int64_t n, int64_t k);
+
+#endif

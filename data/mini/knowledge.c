@@ -391,7 +391,7 @@ static const Task tasks[] = {
      .family = &inflection,
      .generate = generate_article,
      .table = words_tools,
-     .slot = {"the noun with a or an~the indefinite article form~a or an plus the noun", "noun~word",
+     .slot = {"the a or an form~the form with a or an~the indefinite article form", "noun~word",
               "with a or an in front~after its indefinite article"}},
     INFLECT("past", words_verbs, 0, 2, "the past tense~the simple past~the past form", "verb~action word",
             "in the past tense~in the simple past"),

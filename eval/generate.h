@@ -59,16 +59,17 @@ typedef struct GenSizes {
 } GenSizes;
 
 typedef struct GenEngine {
-    const Llm *llm; /* view */
-    Device *dev;    /* view */
-    GenSizes sizes; /* as in force */
-    LlmActs acts;   /* owns */
-    LlmCache cache; /* owns */
-    Arena mem;      /* owns the rest */
-    float *logits;  /* [slots,V] */
-    LlmBatch batch; /* of a prefill */
-    struct GenSlot *slot;
-    int32_t *ids, *slot_of, *len, *adapter; /* [slots]: of one decoding step */
+    const Llm *llm;                         /* view */
+    Device *dev;                            /* view */
+    GenSizes sizes;                         /* as in force */
+    LlmActs acts;                           /* owns */
+    LlmCache cache;                         /* owns */
+    Arena mem;                              /* owns the rest */
+    float *logits;                          /* [slots,V] */
+    LlmBatch batch;                         /* of a prefill */
+    struct GenSlot *slot;                   /* [slots]: running sequences, in order */
+    int32_t *free_slot;                     /* [slots]: places in the cache */
+    int32_t *ids, *slot_of, *len, *adapter; /* [slots]: of one step */
 } GenEngine;
 
 Status generate_open(GenEngine *g, const Llm *llm, Device *dev, GenSizes sizes);

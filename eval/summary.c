@@ -1,0 +1,232 @@
+/* Percentages with two decimals in files, one in tables; arms in the report's order. */
+#include "eval/summary.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static Status no_memory(void) {
+    return status_error(E_ENV, "no memory for the summary");
+}
+
+static double percent(double x) {
+    return round(x * 1e4) / 1e2;
+}
+
+/* ---- files ---- */
+
+static bool add_set(cJSON *root, const char *key, const ExactReport *r, bool heldout) {
+    const ExactMean *means = heldout ? r->heldout : r->seen;
+    if (means[0].n_tasks == 0) return true;
+    cJSON *set = cJSON_AddObjectToObject(root, key);
+    bool ok = set != NULL;
+    for (int a = 0; ok && a < r->n_arms; a++)
+        ok = cJSON_AddNumberToObject(set, r->arms[a].name, percent(means[a].mean)) != NULL;
+    return ok;
+}
+
+static bool add_fact(cJSON *root, const char *key, double value) {
+    return value < 0 || cJSON_AddNumberToObject(root, key, round(value * 10) / 10) != NULL;
+}
+
+Status summary_json(cJSON **out, const ExactReport *r, SummaryFacts facts) {
+    cJSON *root = cJSON_CreateObject();
+    if (!root || !add_fact(root, "seconds", facts.seconds) ||
+        !add_fact(root, "train_seconds", facts.train_seconds) ||
+        !add_fact(root, "tokens_per_s", facts.tokens_per_s) || !add_set(root, "seen", r, false) ||
+        !add_set(root, "heldout", r, true)) {
+        cJSON_Delete(root);
+        return no_memory();
+    }
+    *out = root;
+    return OK;
+}
+
+static bool add_row(cJSON *results, const ExactReport *r, const ExactRow *row) {
+    cJSON *task = cJSON_AddObjectToObject(results, row->task->name);
+    for (int a = 0; task && a < r->n_arms; a++) {
+        ExactCount c = row->by[a];
+        if (c.n == 0) continue;
+        double p = (double)c.correct / (double)c.n;
+        double error = c.n > 1 ? sqrt(p * (1 - p) / (double)(c.n - 1)) : 0.0; /* sample deviation / sqrt(n) */
+        cJSON *arm = cJSON_AddObjectToObject(task, r->arms[a].name);
+        if (!arm || !cJSON_AddNumberToObject(arm, "exact_match", p) ||
+            !cJSON_AddNumberToObject(arm, "exact_match_stderr", error) ||
+            !cJSON_AddNumberToObject(arm, "n", (double)c.n))
+            return false;
+    }
+    return task != NULL;
+}
+
+Status summary_results(cJSON **out, const ExactReport *r, cJSON *config) {
+    cJSON *root = cJSON_CreateObject();
+    cJSON *results = root ? cJSON_AddObjectToObject(root, "results") : NULL;
+    bool ok = results != NULL;
+    for (int64_t i = 0; ok && i < r->n_rows; i++) ok = add_row(results, r, &r->rows[i]);
+    if (ok && config) {
+        ok = cJSON_AddItemToObject(root, "config", config);
+        if (ok) config = NULL;
+    }
+    cJSON_Delete(config);
+    if (!ok) {
+        cJSON_Delete(root);
+        return no_memory();
+    }
+    *out = root;
+    return OK;
+}
+
+/* ---- the table ---- */
+
+enum { CELL = 64 };
+
+typedef struct Table {
+    char (*cells)[CELL]; /* owns; rows * cols */
+    int64_t rows, cap;
+    int cols;
+    bool failed;
+} Table;
+
+static char *cell(Table *t, int col) {
+    return t->cells[(t->rows - 1) * t->cols + col];
+}
+
+static bool new_row(Table *t, const char *name) {
+    if (t->rows == t->cap) {
+        int64_t cap = t->cap ? 2 * t->cap : 64;
+        void *grown = realloc(t->cells, (size_t)cap * (size_t)t->cols * CELL);
+        t->failed = t->failed || !grown;
+        if (!grown) return false;
+        t->cells = grown;
+        t->cap = cap;
+    }
+    t->rows++;
+    for (int c = 0; c < t->cols; c++) cell(t, c)[0] = 0;
+    snprintf(cell(t, 0), CELL, "%s", name);
+    return true;
+}
+
+static void put_mean(Table *t, const ExactReport *r, bool heldout, const char *family) {
+    for (int a = 0; a < r->n_arms; a++) {
+        ExactMean m = exact_mean(r, a, heldout, family);
+        if (m.n_tasks == 0) continue;
+        if (m.n_tasks > 1 && !family)
+            snprintf(cell(t, 2 + a), CELL, "%.1f ± %.1f", 100 * m.mean, 100 * m.error);
+        else
+            snprintf(cell(t, 2 + a), CELL, "%.1f", 100 * m.mean);
+    }
+}
+
+static int64_t tasks_in(const ExactReport *r, bool heldout, const char *family) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < r->n_rows; i++)
+        n += r->rows[i].heldout == heldout && (!family || strcmp(family, r->rows[i].family) == 0);
+    return n;
+}
+
+static void add_tasks(Table *t, const ExactReport *r, bool heldout) {
+    for (int64_t i = 0; i < r->n_rows; i++) {
+        const ExactRow *row = &r->rows[i];
+        if (row->heldout != heldout || !new_row(t, row->task->name)) continue;
+        if (heldout && row->task->kind[0])
+            snprintf(cell(t, 1), CELL, "%s", row->task->kind);
+        else
+            snprintf(cell(t, 1), CELL, "%s", heldout ? "held out" : "seen");
+        for (int a = 0; a < r->n_arms; a++)
+            if (row->by[a].n > 0)
+                snprintf(cell(t, 2 + a), CELL, "%.0f",
+                         100.0 * (double)row->by[a].correct / (double)row->by[a].n);
+    }
+}
+
+static void add_families(Table *t, const ExactReport *r) {
+    for (int64_t i = 0; i < r->n_rows; i++) {
+        const ExactRow *row = &r->rows[i];
+        bool before = row->heldout;
+        for (int64_t k = 0; k < i; k++)
+            before = before || (!r->rows[k].heldout && strcmp(r->rows[k].family, row->family) == 0);
+        if (before) continue;
+        char name[CELL];
+        snprintf(name, sizeof name, "%.40s (%lld)", row->family[0] ? row->family : "seen tasks",
+                 (long long)tasks_in(r, false, row->family));
+        if (!new_row(t, name)) return;
+        snprintf(cell(t, 1), CELL, "seen");
+        put_mean(t, r, false, row->family);
+    }
+}
+
+static void add_means(Table *t, const ExactReport *r, bool heldout) {
+    int64_t n = tasks_in(r, heldout, NULL);
+    char name[CELL];
+    snprintf(name, sizeof name, "**mean of %lld %s**", (long long)n,
+             heldout ? "held-out tasks" : "seen tasks");
+    if (n == 0 || !new_row(t, name)) return;
+    put_mean(t, r, heldout, NULL);
+}
+
+/* Columns on a terminal: bytes that do not continue a character. */
+static int width(const char *s) {
+    int n = 0;
+    for (; *s; s++) n += ((unsigned char)*s & 0xc0) != 0x80;
+    return n;
+}
+
+static void print_row(FILE *f, const Table *t, int64_t row, const int *widths) {
+    for (int c = 0; c < t->cols; c++) {
+        const char *s = t->cells[row * t->cols + c];
+        int pad = widths[c] - width(s);
+        if (c < 2)
+            fprintf(f, "| %s%*s ", s, pad, "");
+        else
+            fprintf(f, "| %*s%s ", pad, "", s);
+    }
+    fputs("|\n", f);
+}
+
+static void print_table(FILE *f, const Table *t) {
+    int widths[EXACT_MAX_ARMS + 2] = {0};
+    for (int64_t r = 0; r < t->rows; r++)
+        for (int c = 0; c < t->cols; c++) {
+            int w = width(t->cells[r * t->cols + c]);
+            if (w > widths[c]) widths[c] = w;
+        }
+    for (int64_t r = 0; r < t->rows; r++) {
+        print_row(f, t, r, widths);
+        if (r > 0) continue;
+        for (int c = 0; c < t->cols; c++) {
+            fputc('|', f);
+            for (int i = 0; i < widths[c] + 1; i++) fputc('-', f);
+            fputc(c < 2 ? '-' : ':', f);
+        }
+        fputs("|\n", f);
+    }
+}
+
+Status summary_table(char **out, const ExactReport *r, SummaryTableOpts opts) {
+    Table t = {NULL, 0, 0, r->n_arms + 2, false};
+    if (new_row(&t, "exact match, %")) {
+        snprintf(cell(&t, 1), CELL, "set");
+        for (int a = 0; a < r->n_arms; a++) snprintf(cell(&t, 2 + a), CELL, "%.60s", r->arms[a].title);
+    }
+    if (opts.per_task)
+        add_tasks(&t, r, false);
+    else
+        add_families(&t, r);
+    add_tasks(&t, r, true);
+    add_means(&t, r, false);
+    add_means(&t, r, true);
+    size_t n = 0;
+    char *text = NULL;
+    FILE *f = t.failed ? NULL : open_memstream(&text, &n);
+    Status st = f ? OK : no_memory();
+    if (f) {
+        print_table(f, &t);
+        if (fclose(f) != 0) st = no_memory();
+    }
+    free(t.cells);
+    if (status_is_ok(st))
+        *out = text;
+    else
+        free(text);
+    return st;
+}

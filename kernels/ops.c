@@ -28,9 +28,9 @@ Status device_open(Device *dev, const char *spec, int n_threads) {
     dev->bf16_dot = device_cpu_has_bf16_dot();
     dev->avx512 = device_cpu_has_avx512();
     dev->ops = &ops_cpu;
-    omp_set_num_threads(dev->n_threads);
-    openblas_set_num_threads(
-        1); /* our tiles are the parallel unit: bits do not depend on the number of threads */
+    /* Our tiles are the parallel unit: bits do not depend on the number of threads. With OpenBLAS on OpenMP
+     * this also makes 1 the default of every parallel region: ours say num_threads(dev->n_threads). */
+    openblas_set_num_threads(1);
     return arena_init(&dev->scratch, "scratch", SCRATCH_BYTES);
 }
 

@@ -27,7 +27,6 @@ VEC_TARGETS static void block(float *restrict p, float *restrict m, float *restr
 adamw_fn adamw_cpu;
 
 Status adamw_cpu(Device *dev, float *p, float *m, float *v, const float *g, int64_t n, AdamwOpts o) {
-    (void)dev;
     double t = (double)o.step;
     Scalars s = {.shrink = (float)(1.0 - o.lr * o.decay),
                  .lerp = (float)(1.0 - o.beta1),
@@ -37,7 +36,7 @@ Status adamw_cpu(Device *dev, float *p, float *m, float *v, const float *g, int6
                  .rroot = (float)(1.0 / sqrt(1.0 - pow(o.beta2, t))),
                  .eps = (float)o.eps,
                  .grad = (float)o.grad_scale};
-#pragma omp parallel for schedule(static) if (n > BLOCK)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > BLOCK)
     for (int64_t i = 0; i < n; i += BLOCK)
         block(p + i, m + i, v + i, g + i, n - i < BLOCK ? n - i : BLOCK, s);
     return OK;

@@ -57,7 +57,7 @@ Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t ld
     for (int64_t from = 0; from < rows; from += CHUNK) {
         int64_t n = rows - from < CHUNK ? rows - from : CHUNK;
         TRY_GOTO(st, dev->ops->matmul_fwd(dev, logits, v, x + from * ldx, ldx, w, n, false), done);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
         for (int64_t i = 0; i < n; i++) {
             float *z = logits + i * v;
             int64_t row = from + i;

@@ -8,8 +8,7 @@ static void add_noise(float *y, int64_t n, uint64_t first, EmbeddingOpts o) {
 
 Status embedding_fwd_cpu(Device *dev, float *y, int64_t ldy, const int32_t *ids, const void *table,
                          DType dtype, int64_t n, int64_t c, int64_t v, EmbeddingOpts opts) {
-    (void)dev;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++) {
         CHECK(ids[i] >= 0 && ids[i] < v, "token id %d of a vocabulary of %lld", (int)ids[i], (long long)v);
         float *out = y + i * ldy;

@@ -17,7 +17,6 @@ gemm_fn gemm_cpu;
 
 Status gemm_cpu(Device *dev, float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t ldb,
                 int64_t m, int64_t n, int64_t k, GemmOpts opts) {
-    (void)dev;
     int64_t tile_m = TILE_M, tile_n = TILE_N;
     if (ceil_div(m, tile_m) * ceil_div(n, tile_n) < FEW_TILES) {
         tile_m = SMALL_M;
@@ -26,7 +25,7 @@ Status gemm_cpu(Device *dev, float *c, int64_t ldc, const float *a, int64_t lda,
     int64_t across = ceil_div(n, tile_n), tiles = ceil_div(m, tile_m) * across;
     CHECK(lda <= INT32_MAX && ldb <= INT32_MAX && ldc <= INT32_MAX && k <= INT32_MAX,
           "gemm: size beyond 2^31");
-#pragma omp parallel for schedule(dynamic, 1) if (tiles > 1)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(dynamic, 1) if (tiles > 1)
     for (int64_t t = 0; t < tiles; t++) {
         int64_t i = t / across * tile_m, j = t % across * tile_n;
         int64_t rows = m - i < tile_m ? m - i : tile_m, cols = n - j < tile_n ? n - j : tile_n;

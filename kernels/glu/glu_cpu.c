@@ -18,16 +18,14 @@ static void bwd_row(float *dg, float *du, const float *dy, const float *g, const
 }
 
 Status glu_fwd_cpu(Device *dev, float *y, int64_t ldy, const float *gu, int64_t ldgu, int64_t n, int64_t f) {
-    (void)dev;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++) fwd_row(y + i * ldy, gu + i * ldgu, gu + i * ldgu + f, f);
     return OK;
 }
 
 Status glu_bwd_cpu(Device *dev, float *dgu, int64_t lddgu, const float *dy, int64_t lddy, const float *gu,
                    int64_t ldgu, int64_t n, int64_t f) {
-    (void)dev;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++)
         bwd_row(dgu + i * lddgu, dgu + i * lddgu + f, dy + i * lddy, gu + i * ldgu, gu + i * ldgu + f, f);
     return OK;

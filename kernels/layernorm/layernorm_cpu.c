@@ -77,8 +77,7 @@ layernorm_bwd_fn layernorm_bwd_cpu;
 
 Status layernorm_fwd_cpu(Device *dev, float *y, int64_t ldy, float *stats, const float *x, int64_t ldx,
                          const float *w, const float *b, int64_t n, int64_t c, float eps) {
-    (void)dev;
-#pragma omp parallel for schedule(static) if (n * c > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n * c > SMALL)
     for (int64_t i = 0; i < n; i++) row_fwd(y + i * ldy, stats + 2 * i, x + i * ldx, w, b, c, eps);
     return OK;
 }
@@ -86,13 +85,12 @@ Status layernorm_fwd_cpu(Device *dev, float *y, int64_t ldy, float *stats, const
 Status layernorm_bwd_cpu(Device *dev, float *dx, int64_t lddx, float *dw, float *db, const float *dy,
                          int64_t lddy, const float *x, int64_t ldx, const float *w, const float *stats,
                          int64_t n, int64_t c) {
-    (void)dev;
     if (dw || db) /* before dx, which may be dy */
-#pragma omp parallel for schedule(static) if (n * c > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n * c > SMALL)
         for (int64_t j = 0; j < c; j += COLUMNS)
             columns_bwd(dw ? dw + j : NULL, db ? db + j : NULL, dy + j, lddy, x + j, ldx, stats, n,
                         c - j < COLUMNS ? c - j : COLUMNS);
-#pragma omp parallel for schedule(static) if (n * c > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n * c > SMALL)
     for (int64_t i = 0; i < n; i++)
         row_bwd(dx + i * lddx, dy + i * lddy, x + i * ldx, w, stats[2 * i], stats[2 * i + 1], c);
     return OK;

@@ -64,7 +64,7 @@ Status lora_fwd_cpu(Device *dev, float *y, int64_t ldy, float *h, const float *x
                     LoraOpts o) {
     size_t mark = arena_mark(&dev->scratch);
     float *scratch = arena_f32(&dev->scratch, 2 * in * dev->n_threads);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static)
     for (int64_t n = cu_seqlens[0]; n < cu_seqlens[n_seqs]; n++) {
         int64_t t = index[sequence_of(cu_seqlens, n_seqs, n)];
         float *hn = h + n * o.rank;
@@ -100,7 +100,7 @@ Status lora_bwd_cpu(Device *dev, float *dx, int64_t lddx, LoraView dw, const flo
                     const int32_t *cu_seqlens, int64_t n_seqs, int64_t in, int64_t out, LoraOpts o) {
     size_t mark = arena_mark(&dev->scratch);
     float *scratch = arena_f32(&dev->scratch, 3 * in * dev->n_threads);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(dynamic)
     for (int64_t first = 0; first < n_seqs; first++) {
         int64_t t = index[first];
         if (t < 0 || !first_of_adapter(index, first)) continue;

@@ -21,7 +21,7 @@ Status norm_sumsq_cpu(Device *dev, double *out, const float *x, int64_t n) {
     size_t mark = arena_mark(&dev->scratch);
     int64_t blocks = (n + BLOCK - 1) / BLOCK;
     double *part = arena_alloc(&dev->scratch, (size_t)blocks * sizeof(double));
-#pragma omp parallel for schedule(static) if (blocks > 4)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (blocks > 4)
     for (int64_t i = 0; i < blocks; i++)
         part[i] = block_sumsq(x + i * BLOCK, n - i * BLOCK < BLOCK ? n - i * BLOCK : BLOCK);
     double total = 0;

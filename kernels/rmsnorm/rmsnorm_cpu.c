@@ -26,16 +26,14 @@ static void bwd_row(float *dx, const float *dy, const float *x, const float *w, 
 
 Status rmsnorm_fwd_cpu(Device *dev, float *y, int64_t ldy, float *rstd, const float *x, int64_t ldx,
                        const float *w, int64_t n, int64_t c, float eps) {
-    (void)dev;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++) rstd[i] = fwd_row(y + i * ldy, x + i * ldx, w, c, eps);
     return OK;
 }
 
 Status rmsnorm_bwd_cpu(Device *dev, float *dx, int64_t lddx, const float *dy, int64_t lddy, const float *x,
                        int64_t ldx, const float *w, const float *rstd, int64_t n, int64_t c) {
-    (void)dev;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++) bwd_row(dx + i * lddx, dy + i * lddy, x + i * ldx, w, rstd[i], c);
     return OK;
 }

@@ -5,8 +5,7 @@
 
 Status rope_table_cpu(Device *dev, float *cs, const int32_t *pos, const float *inv_freq, int64_t n,
                       int64_t d) {
-    (void)dev;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < d / 2; j++) {
             float angle = (float)pos[i] * inv_freq[j];
@@ -32,15 +31,13 @@ static void turn_row(float *x, const float *cs, int64_t h, int64_t d, float sign
 }
 
 Status rope_fwd_cpu(Device *dev, float *x, int64_t ldx, const float *cs, int64_t n, int64_t h, int64_t d) {
-    (void)dev;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++) turn_row(x + i * ldx, cs + i * d, h, d, 1.0f);
     return OK;
 }
 
 Status rope_bwd_cpu(Device *dev, float *dx, int64_t lddx, const float *cs, int64_t n, int64_t h, int64_t d) {
-    (void)dev;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++) turn_row(dx + i * lddx, cs + i * d, h, d, -1.0f);
     return OK;
 }

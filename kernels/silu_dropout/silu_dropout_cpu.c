@@ -44,9 +44,8 @@ silu_dropout_bwd_fn silu_dropout_bwd_cpu;
 
 Status silu_dropout_fwd_cpu(Device *dev, float *y, const float *x, int64_t n, int64_t c,
                             SiluDropoutOpts opts) {
-    (void)dev;
     int64_t total = n * c;
-#pragma omp parallel for schedule(static) if (total > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (total > SMALL)
     for (int64_t i = 0; i < total; i += BLOCK) {
         float f[BLOCK];
         dropout_factors(f, i, opts);
@@ -57,9 +56,8 @@ Status silu_dropout_fwd_cpu(Device *dev, float *y, const float *x, int64_t n, in
 
 Status silu_dropout_bwd_cpu(Device *dev, float *dx, const float *dy, const float *x, int64_t n, int64_t c,
                             SiluDropoutOpts opts) {
-    (void)dev;
     int64_t total = n * c;
-#pragma omp parallel for schedule(static) if (total > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (total > SMALL)
     for (int64_t i = 0; i < total; i += BLOCK) {
         float f[BLOCK];
         dropout_factors(f, i, opts);

@@ -5,14 +5,14 @@
 
 enum { CHUNK = 64 }; /* rows whose logits exist at once: chosen, 12.6 MB at a vocabulary of 49,152 */
 
+/* lse(z) = max + log_total. Kept apart: their float sum would lose what is left of a small loss. */
 typedef struct RowStats {
-    float max, lse, mean, entropy;
+    double max, log_total, total, mean, entropy;
     int32_t argmax;
 } RowStats;
 
 VEC_TARGETS
 static RowStats row_stats(const float *z, int64_t v) {
-    RowStats s = {z[0], 0.0f, 0.0f, 0.0f, 0};
     float max = z[0];
 #pragma omp simd reduction(max : max)
     for (int64_t j = 0; j < v; j++) max = z[j] > max ? z[j] : max;
@@ -31,20 +31,17 @@ static RowStats row_stats(const float *z, int64_t v) {
         weighted += (double)wt;
         sum += (double)zs;
     }
+    RowStats s = {(double)max, log(total), total, sum / (double)v, log(total) - weighted / total, 0};
     while (z[s.argmax] != max && s.argmax < v - 1) s.argmax++; /* the first of equals, as torch.argmax */
-    s.max = max;
-    s.lse = max + (float)log(total);
-    s.mean = (float)(sum / (double)v);
-    s.entropy = (float)(log(total) - weighted / total);
     return s;
 }
 
 /* z <- weight * (softmax(z) - eps/V), the label's part apart. */
 VEC_TARGETS
-static void row_gradient(float *z, int64_t v, float lse, float weight, float eps) {
-    float floor = eps / (float)v;
+static void row_gradient(float *z, int64_t v, RowStats s, float weight, float eps) {
+    float max = (float)s.max, scale = (float)(1.0 / s.total), floor = eps / (float)v;
 #pragma omp simd
-    for (int64_t j = 0; j < v; j++) z[j] = weight * (vec_expf(z[j] - lse) - floor);
+    for (int64_t j = 0; j < v; j++) z[j] = weight * (scale * vec_expf(z[j] - max) - floor);
 }
 
 Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t lddx, const float *x,
@@ -64,13 +61,14 @@ Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t ld
             CHECK(label[row] >= 0 && label[row] < v, "label %d of a vocabulary of %lld", (int)label[row],
                   (long long)v);
             RowStats s = row_stats(z, v);
-            float nll = s.lse - z[label[row]];
-            if (out.nll) out.nll[row] = nll;
-            if (out.loss) out.loss[row] = (1.0f - smoothing) * nll + smoothing * (s.lse - s.mean);
+            double nll = s.max - (double)z[label[row]] + s.log_total, eps = smoothing;
+            double spread = s.max - s.mean + s.log_total;
+            if (out.nll) out.nll[row] = (float)nll;
+            if (out.loss) out.loss[row] = (float)((1.0 - eps) * nll + eps * spread);
             if (out.argmax) out.argmax[row] = s.argmax;
-            if (out.entropy) out.entropy[row] = s.entropy;
+            if (out.entropy) out.entropy[row] = (float)s.entropy;
             if (!dx) continue;
-            row_gradient(z, v, s.lse, weight[row], smoothing);
+            row_gradient(z, v, s, weight[row], smoothing);
             z[label[row]] -= weight[row] * (1.0f - smoothing);
         }
         if (dx) TRY_GOTO(st, dev->ops->matmul_bwd(dev, dx + from * lddx, lddx, logits, v, w, n, false), done);

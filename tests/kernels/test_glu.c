@@ -1,0 +1,99 @@
+/* glu against silu(g) u in double, the backward against derivatives; silu itself is tested in test_vec. */
+#include "tests/test_util.h"
+
+#include "kernels/ops.h"
+
+/* vec.h promises a relative error of 2e-7 for exp; silu adds a sum and a division (test_vec: 4e-7). */
+static const double silu_bound = 4e-7;
+
+typedef struct Unit {
+    double g, u;
+} Unit;
+
+static double unit_value(const void *ctx) {
+    const Unit *x = ctx;
+    return x->g / (1.0 + exp(-x->g)) * x->u;
+}
+
+static void check(int64_t n, int64_t f, const TestMat *gu, const TestMat *dy, const TestMat *y,
+                  const TestMat *dgu) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < f; j++) {
+            Unit x = {*mat_at(gu, i, j), *mat_at(gu, i, f + j)};
+            double want = unit_value(&x), d = *mat_at(dy, i, j);
+            assert_within(*mat_at(y, i, j), want, fabs(want) * (silu_bound + 2.0 * ROUND_F32) + FLT_MIN);
+            double dg = derivative(&x.g, unit_value, &x), du = derivative(&x.u, unit_value, &x);
+            assert_within(*mat_at(dgu, i, j), d * dg, fabs(d * x.u) * (silu_bound + 4.0 * ROUND_F32) + 1e-9);
+            assert_within(*mat_at(dgu, i, f + j), d * du,
+                          fabs(d * du) * (silu_bound + 2.0 * ROUND_F32) + 1e-9);
+        }
+}
+
+static void one_case(int64_t n, int64_t f, int64_t gap, float size) {
+    Rng rng = rng_make(19, (uint64_t)(n * 10000 + f));
+    TestMat gu = mat_new(n, 2 * f, gap), dy = mat_new(n, f, gap + 2);
+    mat_random(&gu, &rng, -size, size);
+    mat_random(&dy, &rng, -1.0f, 1.0f);
+    TestMat y1 = mat_new(n, f, 0), dgu1 = mat_new(n, 2 * f, 0);
+    for (int threads = 1; threads <= 3; threads++) {
+        Device dev;
+        assert_ok(device_open(&dev, "cpu", threads));
+        TestMat y = mat_new(n, f, gap), dgu = mat_new(n, 2 * f, gap + 1), inplace = mat_new(n, 2 * f, gap);
+        assert_ok(glu_fwd(&dev, y.t, gu.t));
+        assert_ok(glu_bwd(&dev, dgu.t, dy.t, gu.t));
+        mat_copy(&inplace, &gu);
+        assert_ok(glu_bwd(&dev, inplace.t, dy.t, inplace.t));
+        mat_intact(&y);
+        mat_intact(&dgu);
+        mat_intact(&inplace);
+        mat_same_bits(&dgu, &inplace);
+        if (threads == 1) {
+            check(n, f, &gu, &dy, &y, &dgu);
+            mat_copy(&y1, &y);
+            mat_copy(&dgu1, &dgu);
+        }
+        mat_same_bits(&y1, &y);
+        mat_same_bits(&dgu1, &dgu);
+        mat_free(&y);
+        mat_free(&dgu);
+        mat_free(&inplace);
+        device_close(&dev);
+    }
+    TestMat *all[] = {&gu, &dy, &y1, &dgu1};
+    for (int i = 0; i < COUNT_OF(all); i++) mat_free(all[i]);
+}
+
+static void sizes(void **state) {
+    (void)state;
+    one_case(1, 1, 0, 3.0f);
+    one_case(33, 33, 5, 5.0f);
+    one_case(2, 4097, 1, 10.0f);
+    one_case(7, 80, 0, 40.0f);
+    one_case(130, 3, 2, 0.01f);
+}
+
+static void edges(void **state) {
+    (void)state;
+    Device dev;
+    assert_ok(device_open(&dev, "cpu", 1));
+    float gu[12] = {0.0f, -0.0f, 100.0f, -100.0f, 1e30f, -1e30f, 2, 2, 2, 2, 2, 2};
+    float y[6], dgu[12], dy[6] = {1, 1, 1, 1, 1, 1};
+    const double want_y[6] = {0, 0, 200, 0, 2e30, 0}, want_dg[6] = {1, 1, 2, 0, 2, 0};
+    assert_ok(glu_fwd(&dev, tensor_2d(y, DT_F32, 1, 6), tensor_2d(gu, DT_F32, 1, 12)));
+    assert_ok(glu_bwd(&dev, tensor_2d(dgu, DT_F32, 1, 12), tensor_2d(dy, DT_F32, 1, 6),
+                      tensor_2d(gu, DT_F32, 1, 12)));
+    for (int j = 0; j < 6; j++) {
+        assert_within(y[j], want_y[j], 1e-30 + 1e-6 * fabs(want_y[j]));
+        assert_within(dgu[j], want_dg[j], 1e-30);
+        assert_within(dgu[6 + j], want_y[j] / 2.0, 1e-30 + 1e-6 * fabs(want_y[j]));
+    }
+    gu[0] = NAN;
+    assert_ok(glu_fwd(&dev, tensor_2d(y, DT_F32, 1, 6), tensor_2d(gu, DT_F32, 1, 12)));
+    assert_true(isnan(y[0]) && !isnan(y[1]));
+    device_close(&dev);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sizes), cmocka_unit_test(edges)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

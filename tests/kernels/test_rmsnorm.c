@@ -1,0 +1,147 @@
+/* rmsnorm against the formula in double; the backward against derivatives of that formula. */
+#include "tests/test_util.h"
+
+#include "kernels/ops.h"
+
+/* One row: x [c], w [c], the cotangent dy [c]. */
+typedef struct Row {
+    double *x, *w, *dy;
+    int64_t c;
+    double eps;
+} Row;
+
+static double row_rstd(const Row *r) {
+    double ss = 0.0;
+    for (int64_t j = 0; j < r->c; j++) ss += r->x[j] * r->x[j];
+    return 1.0 / sqrt(ss / (double)r->c + r->eps);
+}
+
+static double row_loss(const void *ctx) {
+    const Row *r = ctx;
+    double rstd = row_rstd(r), sum = 0.0;
+    for (int64_t j = 0; j < r->c; j++) sum += r->dy[j] * r->x[j] * rstd * r->w[j];
+    return sum;
+}
+
+typedef struct Case {
+    int64_t n, c, gap;
+    float eps, size; /* of x */
+} Case;
+
+/* Relative error of rstd: half that of the sum of squares, then division, sum, root, reciprocal. */
+static double rstd_bound(int64_t c) {
+    return sum_bound(c) / 2.0 + 4.0 * ROUND_F32;
+}
+
+static void check_forward(const Case *k, const TestMat *x, const TestMat *w, const TestMat *y,
+                          const TestMat *rstd) {
+    double *xd = mat_f64(x), *wd = mat_f64(w);
+    for (int64_t i = 0; i < k->n; i++) {
+        Row r = {xd + i * k->c, wd, NULL, k->c, k->eps};
+        double want = row_rstd(&r);
+        assert_within(*mat_at(rstd, 0, i), want, want * rstd_bound(k->c));
+        for (int64_t j = 0; j < k->c; j++) {
+            double v = r.x[j] * want * wd[j];
+            assert_within(*mat_at(y, i, j), v, fabs(v) * (rstd_bound(k->c) + 3.0 * ROUND_F32));
+        }
+    }
+    free(xd);
+    free(wd);
+}
+
+/* dx = before + gradient. */
+static void check_backward(const Case *k, const TestMat *x, const TestMat *w, const TestMat *dy,
+                           const TestMat *before, const TestMat *dx) {
+    double *xd = mat_f64(x), *wd = mat_f64(w), *dyd = mat_f64(dy);
+    int64_t step = k->c > 100 ? 61 : 1;
+    for (int64_t i = 0; i < k->n; i++) {
+        Row r = {xd + i * k->c, wd, dyd + i * k->c, k->c, k->eps};
+        double rstd = row_rstd(&r), terms = 0.0;
+        for (int64_t j = 0; j < k->c; j++) terms += fabs(wd[j] * r.dy[j] * r.x[j]);
+        for (int64_t j = 0; j < k->c; j += step) {
+            double was = *mat_at(before, i, j), want = was + derivative(&r.x[j], row_loss, &r);
+            double sizes = rstd * (fabs(wd[j] * r.dy[j]) + fabs(r.x[j]) * rstd * rstd * terms / (double)k->c);
+            double bound = sizes * (sum_bound(k->c) + 3.0 * rstd_bound(k->c) + 6.0 * ROUND_F32);
+            /* 1e-10: of the derivative, for a loss of size `terms * rstd` */
+            assert_within(*mat_at(dx, i, j), want,
+                          bound + 2.0 * ROUND_F32 * fabs(want) + 1e-10 * (1.0 + terms * rstd));
+        }
+    }
+    free(xd);
+    free(wd);
+    free(dyd);
+}
+
+static void one_case(const Case *k) {
+    Rng rng = rng_make(11, (uint64_t)(k->n * 5000 + k->c));
+    TestMat x = mat_new(k->n, k->c, k->gap), w = mat_new(1, k->c, 0), dy = mat_new(k->n, k->c, 2 * k->gap),
+            before = mat_new(k->n, k->c, k->gap);
+    mat_random(&x, &rng, -k->size, k->size);
+    mat_random(&w, &rng, -1.5f, 1.5f);
+    mat_random(&dy, &rng, -1.0f, 1.0f);
+    mat_random(&before, &rng, -1.0f, 1.0f);
+    TestMat y1 = mat_new(k->n, k->c, 0), dx1 = mat_new(k->n, k->c, 0);
+    Tensor wt = tensor_1d(mat_at(&w, 0, 0), DT_F32, k->c);
+    for (int threads = 1; threads <= 3; threads++) {
+        Device dev;
+        assert_ok(device_open(&dev, "cpu", threads));
+        TestMat y = mat_new(k->n, k->c, k->gap + 1), rstd = mat_new(1, k->n, 0),
+                dx = mat_new(k->n, k->c, k->gap);
+        Tensor rt = tensor_1d(mat_at(&rstd, 0, 0), DT_F32, k->n);
+        assert_ok(rmsnorm_fwd(&dev, y.t, rt, x.t, wt, k->eps));
+        mat_copy(&dx, &before);
+        assert_ok(rmsnorm_bwd(&dev, dx.t, dy.t, x.t, wt, rt));
+        mat_intact(&y);
+        mat_intact(&rstd);
+        mat_intact(&dx);
+        if (threads == 1) {
+            check_forward(k, &x, &w, &y, &rstd);
+            check_backward(k, &x, &w, &dy, &before, &dx);
+            mat_copy(&y1, &y);
+            mat_copy(&dx1, &dx);
+        }
+        mat_same_bits(&y1, &y);
+        mat_same_bits(&dx1, &dx);
+        mat_copy(&y, &x); /* in place */
+        assert_ok(rmsnorm_fwd(&dev, y.t, rt, y.t, wt, k->eps));
+        mat_same_bits(&y1, &y);
+        mat_intact(&y);
+        mat_free(&y);
+        mat_free(&rstd);
+        mat_free(&dx);
+        device_close(&dev);
+    }
+    TestMat *all[] = {&x, &w, &dy, &before, &y1, &dx1};
+    for (int i = 0; i < COUNT_OF(all); i++) mat_free(all[i]);
+}
+
+static void sizes(void **state) {
+    (void)state;
+    const Case cases[] = {
+        {1, 1, 0, 1e-5f, 1.0f},   {1, 33, 0, 1e-5f, 1.0f},   {33, 48, 7, 1e-6f, 30.0f},
+        {5, 33, 1, 1e-5f, 0.01f}, {2, 4097, 3, 1e-5f, 1.0f}, {3, 576, 0, 1e-5f, 1.0f},
+        {4, 17, 2, 0.5f, 0.1f}, /* eps dominates */
+    };
+    for (int i = 0; i < COUNT_OF(cases); i++) one_case(&cases[i]);
+}
+
+static void zero_row(void **state) {
+    (void)state;
+    Device dev;
+    assert_ok(device_open(&dev, "cpu", 1));
+    float x[5] = {0}, w[5] = {1, 2, 3, 4, 5}, dy[5] = {1, 1, 1, 1, 1}, y[5], rstd = NAN, dx[5] = {0};
+    Tensor xt = tensor_2d(x, DT_F32, 1, 5), wt = tensor_1d(w, DT_F32, 5), rt = tensor_1d(&rstd, DT_F32, 1);
+    assert_ok(rmsnorm_fwd(&dev, tensor_2d(y, DT_F32, 1, 5), rt, xt, wt, 1e-6f));
+    assert_within(rstd, 1000.0, 1e-3);
+    assert_ok(rmsnorm_bwd(&dev, tensor_2d(dx, DT_F32, 1, 5), tensor_2d(dy, DT_F32, 1, 5), xt, wt, rt));
+    for (int j = 0; j < 5; j++) {
+        assert_true(y[j] == 0.0f);
+        assert_within(dx[j], 1000.0 * w[j], 1e-3 * w[j]);
+    }
+    device_close(&dev);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sizes), cmocka_unit_test(zero_row)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

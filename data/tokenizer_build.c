@@ -42,6 +42,8 @@ Status tokenizer_build_token(Tokenizer *t, int32_t id, const char *text, size_t 
                             (long long)t->vocab - 1);
     if (tokenizer_invalid_utf8(text, n) < n)
         return status_error(E_INPUT, "%s: the text of token %d is not UTF-8", where, id);
+    if (n > TOKENIZER_MAX_TOKEN)
+        return status_error(E_INPUT, "%s: token %d: %zu bytes of text", where, id, n);
     int32_t have = tokenizer_table_find(&t->by_content, &t->pool, t->content, text, n);
     if (have == id) {
         t->flags[id] |= flags | TOKEN_PRESENT;

@@ -12,9 +12,10 @@
 #include <pcre2.h>
 
 enum {
-    TOKENIZER_MAX_VOCAB = 1 << 21,     /* chosen: eight times the largest vocabulary in use (256k) */
-    TOKENIZER_MAX_STAGES = 8,          /* chosen: real files have at most 3 */
-    TOKENIZER_MAX_TEXT = INT32_MAX / 2 /* bytes a call; positions are 32-bit inside */
+    TOKENIZER_MAX_VOCAB = 1 << 21, /* chosen: eight times the largest vocabulary in use (256k) */
+    TOKENIZER_MAX_STAGES = 8,      /* chosen: real files have at most 3 */
+    TOKENIZER_MAX_TEXT = 1 << 26,  /* bytes a call, chosen: one word of that length takes 6 GB to merge */
+    TOKENIZER_MAX_TOKEN = 1 << 16  /* bytes of a token's text, chosen */
 };
 
 /* Character classes, one bit each (tokenizer_unicode.c). */

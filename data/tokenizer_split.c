@@ -2,10 +2,10 @@
  * in order. GPT-2's fixed expression is matched by hand (it is the hot loop and its character classes must be
  * the reference's); Split expressions go to PCRE2 with match limits, so no pattern or text can hang a run.
  *
- * PCRE2's \s also holds U+180E, the reference's (Oniguruma) does not: \s is spelled out before compiling. */
+ * PCRE2's \s also holds U+180E, the reference's (Oniguruma) does not: classes are spelled out before
+ * compiling. */
 #include "data/tokenizer_impl.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,26 +154,59 @@ Status tokenizer_split(Encoding *e, int stage, const char *text, size_t n) {
     return OK;
 }
 
-/* \s and \S spelled out (outside of a class and \s inside); everything else as it is. */
-static Status spell_spaces(Pool *out, const char *p, size_t n) {
-    static const char set[] = "\\t-\\r\\x{85}\\p{Z}";
+/* Classes spelled out: \s as White_Space, \p{L} and \p{N} with what Unicode 15 and 16 added, in case this
+ * PCRE2 is older (10.42 is: Unicode 14). */
+typedef struct Spelling {
+    const char *from, *to;
+} Spelling;
+
+/* clang-format off */
+static const Spelling spellings[] = {
+    {"\\s", "\\t-\\r\\x{85}\\p{Z}"},
+    {"\\p{L}", "\\p{L}"
+    "\\x{1c89}-\\x{1c8a}\\x{a7cb}-\\x{a7cd}\\x{a7da}-\\x{a7dc}\\x{105c0}-\\x{105f3}"
+    "\\x{10d4a}-\\x{10d65}\\x{10d6f}-\\x{10d85}\\x{10ec2}-\\x{10ec4}\\x{1123f}-\\x{11240}"
+    "\\x{11380}-\\x{11389}\\x{1138b}\\x{1138e}\\x{11390}-\\x{113b5}\\x{113b7}\\x{113d1}"
+    "\\x{113d3}\\x{11bc0}-\\x{11be0}\\x{11f02}\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}"
+    "\\x{1342f}\\x{13441}-\\x{13446}\\x{13460}-\\x{143fa}\\x{16100}-\\x{1611d}"
+    "\\x{16d40}-\\x{16d6c}\\x{18cff}\\x{1b132}\\x{1b155}\\x{1df25}-\\x{1df2a}"
+    "\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}\\x{1e5d0}-\\x{1e5ed}\\x{1e5f0}\\x{2b739}"
+    "\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}"},
+    {"\\p{N}", "\\p{N}"
+    "\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}\\x{11f50}-\\x{11f59}"
+    "\\x{16130}-\\x{16139}\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}\\x{1d2c0}-\\x{1d2d3}"
+    "\\x{1e4f0}-\\x{1e4f9}\\x{1e5f1}-\\x{1e5fa}"},
+};
+/* clang-format on */
+
+static Status put(Pool *out, const char *s, size_t n) {
+    Span ignored;
+    return tokenizer_pool_add(&ignored, out, s, n);
+}
+
+/* What p begins with, spelled out; *used is its length. Anything else is one character, or an escape, as it
+ * is. \S stands only outside a class. */
+static Status spell_one(Pool *out, const char *p, size_t n, bool in_class, size_t *used) {
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
+        const char *to = spellings[i].to;
+        size_t len = strlen(spellings[i].from);
+        bool negated = i == 0 && !in_class && n >= 2 && memcmp(p, "\\S", 2) == 0;
+        if (!negated && (n < len || memcmp(p, spellings[i].from, len) != 0)) continue;
+        *used = len;
+        if (!in_class) TRY(put(out, negated ? "[^" : "[", negated ? 2 : 1));
+        TRY(put(out, to, strlen(to)));
+        return in_class ? OK : put(out, "]", 1);
+    }
+    *used = p[0] == '\\' && n >= 2 ? 2 : 1;
+    return put(out, p, *used);
+}
+
+static Status spell_classes(Pool *out, const char *p, size_t n) {
     bool in_class = false;
-    for (size_t i = 0; i < n; i++) {
-        char with[40] = {p[i], 0};
-        if (p[i] == '\\' && i + 1 < n) {
-            char c = p[++i];
-            memcpy(with + 1, &c, 1);
-            if (c == 's')
-                snprintf(with, sizeof with, in_class ? "%s" : "[%s]", set);
-            else if (c == 'S' && !in_class)
-                snprintf(with, sizeof with, "[^%s]", set);
-        } else if (p[i] == '[') {
-            in_class = true;
-        } else if (p[i] == ']') {
-            in_class = false;
-        }
-        Span ignored;
-        TRY(tokenizer_pool_add(&ignored, out, with, strlen(with)));
+    for (size_t i = 0, used; i < n; i += used) {
+        if (p[i] == '[') in_class = true;
+        if (p[i] == ']') in_class = false;
+        TRY(spell_one(out, p + i, n - i, in_class, &used));
     }
     return OK;
 }
@@ -181,7 +214,7 @@ static Status spell_spaces(Pool *out, const char *p, size_t n) {
 static Status compile(pcre2_code **out, const char *pattern, size_t n, bool literal, const char *where) {
     int error;
     size_t at;
-    uint32_t flags = PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | (literal ? 0 : PCRE2_UCP);
+    uint32_t flags = PCRE2_UTF | (literal ? PCRE2_LITERAL : PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C);
     pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, n, flags, &error, &at, NULL);
     if (!code) {
         char text[128] = "";
@@ -203,7 +236,7 @@ Status tokenizer_compile_stage(Tokenizer *t, const char *pattern, bool literal, 
     Pool spelled = {0};
     Stage *st = &t->stages[t->n_stages];
     *st = (Stage){.kind = STAGE_REGEX, .keep_matches = keep_matches, .keep_gaps = keep_gaps};
-    Status s = literal ? OK : spell_spaces(&spelled, pattern, n);
+    Status s = literal ? OK : spell_classes(&spelled, pattern, n);
     if (status_is_ok(s)) {
         const char *text = literal ? pattern : spelled.data ? spelled.data : "";
         s = compile(&st->regex, text, literal ? n : spelled.used, literal, where);

@@ -158,7 +158,8 @@ size_t tokenizer_complete_utf8(const char *bytes, size_t n) {
         size_t bad, len = n - back;
         if ((u[len] & 0xc0) == 0x80) continue;
         /* a lead byte: unfinished if what follows is a proper beginning of a sequence */
-        return u[len] >= 0xc2 && sequence(u + len, back, &bad) == 0 && bad == back ? len : n;
+        return u[len] >= 0xc2 && u[len] <= 0xf4 && sequence(u + len, back, &bad) == 0 && bad == back ? len
+                                                                                                     : n;
     }
     return n;
 }

@@ -42,9 +42,36 @@ static Status order_marks(uint32_t *at, size_t from, size_t to) {
     return OK;
 }
 
+typedef struct CaseRange {
+    uint32_t first, last;
+    int32_t add;
+} CaseRange;
+
+/* Lower case: utf8proc's simple mapping, and what Unicode 16 and 17 added, in case it is older (2.8 is). */
+static uint32_t lower(uint32_t c) {
+    static const CaseRange added[] = {{0x1c89, 0x1c89, 1},      {0xa7cb, 0xa7cb, 0x264 - 0xa7cb},
+                                      {0xa7cc, 0xa7cc, 1},      {0xa7ce, 0xa7ce, 1},
+                                      {0xa7d2, 0xa7d2, 1},      {0xa7d4, 0xa7d4, 1},
+                                      {0xa7da, 0xa7da, 1},      {0xa7dc, 0xa7dc, 0x19b - 0xa7dc},
+                                      {0x10d50, 0x10d65, 0x20}, {0x16ea0, 0x16eb8, 0x1b}};
+    for (size_t i = 0; c >= 0x1c89 && i < sizeof added / sizeof *added; i++)
+        if (c >= added[i].first && c <= added[i].last) return (uint32_t)((int32_t)c + added[i].add);
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+}
+
+/* The reference's decompositions are those of Unicode 12; these came later. */
+static bool decomposes_since_13(uint32_t c) {
+    static const uint32_t late[] = {0x11938, 0x105c9, 0x105e4, 0x11383, 0x11385, 0x1138e, 0x11391,
+                                    0x113c5, 0x113c7, 0x113c8, 0x16d68, 0x16d69, 0x16d6a};
+    if (c < 0x10000) return false;
+    for (size_t i = 0; i < sizeof late / sizeof *late; i++)
+        if (c == late[i]) return true;
+    return c >= 0x16121 && c <= 0x16128;
+}
+
 static Status decompose(Code *out, const Code *in) {
     for (size_t i = 0; i < in->n; i++) {
-        if (in->at[i] < 0xc0) {
+        if (in->at[i] < 0xc0 || decomposes_since_13(in->at[i])) {
             TRY(tokenizer_code_push(out, in->at[i]));
             continue;
         }
@@ -85,7 +112,7 @@ static Status write_normal(Encoding *e) {
         if (dotted)
             c = 'i';
         else if (e->t->lowercase)
-            c = (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
+            c = lower(c);
         TRY(tokenizer_pool_grow(&e->normal, 8));
         e->normal.used += tokenizer_write_utf8(e->normal.data + e->normal.used, c);
         if (dotted) e->normal.used += tokenizer_write_utf8(e->normal.data + e->normal.used, 0x307);

@@ -25,6 +25,7 @@ typedef struct Command {
 
 typedef struct Cli {
     const Command *command; /* view */
+    const char *program;    /* view: how it was called */
     const char *device, *dtype;
     int64_t threads, seed;
     bool quiet, json, seed_given;

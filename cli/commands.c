@@ -5,11 +5,69 @@
 #include <string.h>
 
 static const Command commands[] = {
-    {"fetch", "Models", "download a model into the cache, verified", "fetch NAME...",
-     "t2l fetch smollm2-135m-instruct minilm-l6-v2",
-     "Prints the path of each model. Downloads resume; a second call does nothing.\n"
-     "The cache is $T2L_CACHE, else $XDG_CACHE_HOME/t2l, else ~/.cache/t2l.",
-     cmd_fetch},
+    {"demo", "Start here", "train a small Text-to-LoRA on this machine and show what it learned",
+     "demo [--config FILE] [--resume] [key=value ...]", "t2l demo",
+     "Says first how long it will take. Prints one table and leaves runs/demo/: checkpoint, metrics.jsonl,\n"
+     "summary.json, eval/, and one adapter. Needs: t2l fetch smollm2-135m-instruct minilm-l6-v2",
+     cmd_demo},
+    {"doctor", "Start here", "what this machine has, and what is missing", "doctor [--json]", "t2l doctor",
+     "Exit code 4 when nothing can run here.", cmd_doctor},
+    {"help", "Start here", "this list, or a command's flags", "help [COMMAND]", "t2l help fetch", NULL,
+     cmd_help},
+
+    {"train", "Adapters from words", "train a Text-to-LoRA through the frozen model",
+     "train sft --config FILE [--resume] [key=value ...]",
+     "t2l train sft --config configs/demo.json name=mine data.tasks=my-tasks",
+     "A run in runs/<name>/: config.json (resolved), metrics.jsonl, ckpt/. The last line is the checkpoint's "
+     "path.\n"
+     "Ctrl-C finishes the step, saves and exits with 130; --resume continues bit for bit.",
+     cmd_train},
+    {"config", "Adapters from words", "resolve and check a configuration",
+     "config [--config FILE] [key=value ...]", "t2l config --config configs/demo.json train.steps=100",
+     "Defaults, then the file, then the words; later wins. Values are JSON; strings may be bare.\n"
+     "--keys lists every key with its default and meaning.",
+     cmd_config},
+    {"generate", "Adapters from words", "one adapter from each description",
+     "generate --t2l CKPT (--text S | --file F) -o DIR",
+     "t2l generate --t2l runs/demo --text 'Translate to French.' -o fr",
+     "Prints the folder of each: a LoRA adapter in PEFT's format.", cmd_generate},
+    {"eval", "Adapters from words", "base model and adapters side by side on tasks",
+     "eval --model M [--adapter DIR]... [--t2l CKPT [--describe TEXT]...] --data DIR [--tasks A,B] [--limit "
+     "N] [-o DIR]",
+     "t2l eval --model smollm2-135m-instruct --t2l runs/demo --data t2l-mini/heldout --heldout --limit 10",
+     "Greedy answers, exact match with one of the task's outputs. With -o: items.jsonl and results.json.",
+     cmd_eval},
+    {"inspect", "Adapters from words", "what is in a model, adapter, checkpoint, store or configuration",
+     "inspect PATH", "t2l inspect configs/mistral-7b-L.json",
+     "Tensors with type, shape and norm; of an adapter the scale in force and what it adds to each layer;\n"
+     "of a configuration with \"shapes\" the number of parameters.",
+     cmd_inspect},
+
+    {"chat", "Models", "one prompt, or a conversation on a terminal",
+     "chat --model M [--adapter DIR | --t2l CKPT --describe TEXT] [PROMPT]",
+     "t2l chat --model smollm2-135m-instruct 'What is the capital of France?'",
+     "With an adapter the base model's answer stands beside it. Without PROMPT: a conversation, or standard "
+     "input.",
+     cmd_chat},
+    {"complete", "Models", "answers to prompts, a JSON object a line",
+     "complete --model M [--adapter DIR | --t2l CKPT --describe TEXT] [--max-tokens N] [--temperature T] "
+     "[FILE|-]",
+     "echo '{\"prompt\":\"Once upon a time\"}' | t2l complete --model smollm2-135m-instruct --max-tokens 20",
+     "Each line {\"prompt\"} (taken as it is) or {\"messages\": [{role, content}]} (through the chat "
+     "template, with the\n"
+     "model's own system message unless --t2l or --no-default-system). Prints "
+     "{\"text\",\"tokens\",\"finish\"}.",
+     cmd_complete},
+    {"score", "Models", "log-likelihood of continuations", "score --model M [--adapter DIR] [FILE|-]",
+     "echo '{\"context\":\"The sky is\",\"continuation\":\" blue\"}' | t2l score --model "
+     "smollm2-135m-instruct",
+     "Each line {\"context\",\"continuation\"}. Prints {\"logprob\",\"tokens\",\"greedy\"}: the sum, the "
+     "number of tokens of\n"
+     "the continuation, and whether each was the likeliest.",
+     cmd_score},
+    {"embed", "Models", "texts to the vectors the hypernetwork sees", "embed --encoder M [FILE|-]",
+     "echo 'Sort the words.' | t2l embed --encoder minilm-l6-v2",
+     "Each line a text; prints a JSON array of floats a line, of length sqrt(dimension).", cmd_embed},
     {"tokenize", "Models", "text to token ids, and back",
      "tokenize --model M [--json-in] [FILE|-] [--decode]",
      "echo 'Hello world' | t2l tokenize --model smollm2-135m-instruct",
@@ -21,15 +79,11 @@ static const Command commands[] = {
      "Each line is a JSON array of {role, content}; each output line a JSON string, with the generation "
      "prompt.",
      cmd_template},
-    {"config", "Training", "resolve and check a configuration", "config [--config FILE] [key=value ...]",
-     "t2l config --config configs/demo.json train.steps=100",
-     "Defaults, then the file, then the words; later wins. Values are JSON; strings may be bare.\n"
-     "--keys lists every key with its default and meaning.",
-     cmd_config},
-    {"doctor", "Measuring", "what this machine has, and what is missing", "doctor [--json]", "t2l doctor",
-     "Exit code 4 when nothing can run here.", cmd_doctor},
-    {"help", "Measuring", "this list, or a command's flags", "help [COMMAND]", "t2l help fetch", NULL,
-     cmd_help},
+    {"fetch", "Models", "download a model into the cache, verified", "fetch NAME...",
+     "t2l fetch smollm2-135m-instruct minilm-l6-v2",
+     "Prints the path of each. A second call does nothing.\n"
+     "The cache is $T2L_CACHE, else $XDG_CACHE_HOME/t2l, else ~/.cache/t2l.",
+     cmd_fetch},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

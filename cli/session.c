@@ -4,18 +4,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-static Status read_adapter(Session *s, const char *dir) {
+Status session_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a) {
+    *mem = arena_measure("adapter");
+    TRY(lora_from_adapters(out, mem, &a, 1));
+    TRY(arena_commit(mem));
+    return lora_from_adapters(out, mem, &a, 1);
+}
+
+Status session_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char *dir) {
     Adapter a;
-    AdapterShape shape = llm_adapter_shape(&s->llm.cfg);
+    AdapterShape shape = llm_adapter_shape(&llm->cfg);
     TRY(adapter_load(&a, dir, &shape));
-    const Adapter *one[] = {&a};
-    s->lora_mem = arena_measure("adapter");
-    Status st = lora_from_adapters(&s->loras, &s->lora_mem, one, 1);
-    if (status_is_ok(st)) st = arena_commit(&s->lora_mem);
-    if (status_is_ok(st)) st = lora_from_adapters(&s->loras, &s->lora_mem, one, 1);
+    Status s = session_keep_adapter(out, mem, &a);
     adapter_free(&a);
-    s->adapted = status_is_ok(st);
-    return st;
+    return s;
+}
+
+static Status describe(Session *s, const Cli *cli, const SessionWant *want) {
+    AdapterShape shape = llm_adapter_shape(&s->llm.cfg);
+    TRY(t2l_open(&s->t2l, &s->dev, want->t2l, cli->cache, 1));
+    s->has_t2l = true;
+    TRY(t2l_check_shape(&s->t2l, &shape, want->model));
+    TRY(t2l_adapters(&s->loras, &s->t2l, &want->describe, 1));
+    s->adapted = true;
+    return OK;
 }
 
 static Status load_model(Session *s, const Cli *cli, const char *model) {
@@ -47,12 +59,17 @@ Status session_open(Session *out, const Cli *cli, const SessionWant *want) {
         return st;
     }
     if (!out->llm.tokenizer) st = status_error(E_INPUT, "%s: no tokenizer.json", want->model);
-    if (status_is_ok(st) && want->adapter) st = read_adapter(out, want->adapter);
+    if (status_is_ok(st) && want->adapter) {
+        st = session_read_adapter(&out->loras, &out->lora_mem, &out->llm, want->adapter);
+        out->adapted = true;
+    }
+    if (status_is_ok(st) && want->t2l) st = describe(out, cli, want);
     if (!status_is_ok(st)) session_close(out);
     return st;
 }
 
 void session_close(Session *s) {
+    if (s->has_t2l) t2l_close(&s->t2l);
     arena_free(&s->lora_mem);
     llm_free(&s->llm);
     device_close(&s->dev);

@@ -4,6 +4,7 @@
 #define T2L_CLI_SESSION_H
 
 #include "cli/cli.h"
+#include "cli/t2l.h"
 #include "model/llm.h"
 
 typedef struct SessionWant {
@@ -36,16 +37,22 @@ typedef struct SessionWant {
     }
 
 typedef struct Session {
-    Device dev; /* owns */
-    Llm llm;    /* owns */
-    LoraSet loras;
+    Device dev;     /* owns */
+    Llm llm;        /* owns */
+    LoraSet loras;  /* views of lora_mem or of t2l */
     bool adapted;   /* loras holds adapter 0 */
-    Arena lora_mem; /* owns what loras points at */
+    Arena lora_mem; /* owns */
+    T2l t2l;        /* owns */
+    bool has_t2l;
 } Session;
 
-/* out owns; on failure there is nothing to close. */
+/* In place: out must not move. On failure there is nothing to close. */
 Status session_open(Session *out, const Cli *cli, const SessionWant *want);
 void session_close(Session *s);
+/* A set of one adapter in memory of its own: mem owns what out points at. From a folder that fits the model;
+ * from an Adapter. */
+Status session_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char *dir);
+Status session_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a);
 /* The adapters for a call, NULL without. */
 const LoraSet *session_loras(const Session *s);
 

@@ -45,7 +45,7 @@ static const Key keys[] = {
       "reference"),
 
     C(hypernet.size, "\"L\"", "S|M|L", "shape of the heads", "paper, 3"),
-    I(hypernet.latent, "128", 8, 65536, "latent width, a multiple of 4", "reference"),
+    I(hypernet.latent, "128", 4, 65536, "latent width, a multiple of 4", "reference"),
     I(hypernet.head, "512", 1, 1048576, "width of the heads' input", "reference"),
     N(hypernet.dropout, "0.05", 0, 0.99, "dropout inside the hypernetwork", "reference"),
     C(hypernet.rank_positions, "\"rotary\"", "rotary|learned", "size S: how a rank is told apart",
@@ -82,15 +82,12 @@ static const Key keys[] = {
     B(train.equal_weight, "true", "mean over examples of means over tokens; false: mean over tokens",
       "reference"),
     I(train.save_every, "10000", 0, BIG, "steps between checkpoints; 0: only at the end", "reference"),
-    I(train.validate_every, "10000", 0, BIG, "steps between validations; 0: only at the end", "reference"),
     I(train.log_every, "10", 1, BIG, "steps between lines of metrics.jsonl", "chosen"),
-    I(train.patience, "50", 0, BIG, "stop after so many validations without a better one; 0: never",
-      "reference"),
 
     I(eval.examples, "0", 0, BIG, "test examples a task; 0: all", "chosen"),
     I(eval.descriptions, "3", 1, 1024, "unseen descriptions a task", "paper, 4"),
     I(eval.max_new_tokens, "512", 1, 65536, "longest answer", "reference"),
-    I(eval.batch, "16", 1, 1024, "sequences decoded together", "chosen"),
+    I(eval.slots, "0", 0, 1024, "answers decoded together; 0: 64", "chosen"),
 
     {"shapes", SHAPES, offsetof(Config, shapes), "null", 0, 0, NULL,
      "{layers, embedding, modules: {name: [in, out]}}: count parameters without the models", "chosen"},

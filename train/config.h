@@ -50,10 +50,10 @@ typedef struct Config {
         int64_t steps, batch_tasks;
         double lr, warmup, weight_decay, beta1, beta2, eps, clip, label_smoothing, neftune, ab_penalty;
         bool equal_weight;
-        int64_t save_every, validate_every, log_every, patience;
+        int64_t save_every, log_every;
     } train;
     struct {
-        int64_t examples, descriptions, max_new_tokens, batch;
+        int64_t examples, descriptions, max_new_tokens, slots;
     } eval;
     ConfigShapes shapes;
     cJSON *json; /* owns: every key with its value in force, as `t2l config` prints it */

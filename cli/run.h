@@ -1,0 +1,21 @@
+/* What train and demo share: from the command line to a configuration, its files, and a run folder. */
+#ifndef T2L_CLI_RUN_H
+#define T2L_CLI_RUN_H
+
+#include "cli/cli.h"
+#include "train/sft.h"
+
+typedef struct RunFiles {
+    char *dir;                               /* owns: runs/<name> */
+    char *model, *encoder, *tasks, *heldout; /* owns; heldout NULL when data.heldout is empty */
+} RunFiles;
+
+/* The words after the flags and --seed, --dtype as keys; `path` may be NULL. */
+Status run_config(Config *out, const Cli *cli, const char *path);
+Status run_files(RunFiles *out, const Cli *cli, const Config *config);
+void run_files_free(RunFiles *f);
+/* A file or folder of tasks, or t2l-mini/train and t2l-mini/heldout, which are written into the cache when
+ * they are not there. *out owns. */
+Status run_tasks(char **out, const Cli *cli, const char *name);
+
+#endif

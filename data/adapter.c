@@ -295,15 +295,24 @@ static bool is_set(const cJSON *v) {
     return !((cJSON_IsArray(v) || cJSON_IsObject(v)) && !v->child);
 }
 
+/* Kinds of adapter that PEFT describes in a "..._config" object of their own, of today or later. */
+static bool is_variant(const cJSON *v) {
+    static const char *const starts[] = {"loftq_config", "eva_config", "corda_config", "lora_ga_config"};
+    size_t n = strlen(v->string);
+    if (!is_set(v) || n < 7 || strcmp(v->string + n - 7, "_config") != 0) return false;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (strcmp(v->string, starts[i]) == 0) return false; /* says how training started, no more */
+    return true;
+}
+
 static Status check_plain(const cJSON *root, const char *where) {
     static const char *const refused[] = {"use_dora",          "lora_bias",
                                           "fan_in_fan_out",    "modules_to_save",
                                           "rank_pattern",      "alpha_pattern",
                                           "exclude_modules",   "layers_to_transform",
-                                          "layer_replication", "use_qalora",
-                                          "target_parameters", "megatron_config",
-                                          "arrow_config",      "trainable_token_indices",
-                                          "use_bdlora",        "alora_invocation_tokens"};
+                                          "use_qalora",        "use_bdlora",
+                                          "layer_replication", "trainable_token_indices",
+                                          "target_parameters", "alora_invocation_tokens"};
     static const char *const inits[] = {"gaussian", "eva", "orthogonal"}; /* leave the base model as it is */
     const char *text;
     TRY(json_get_string(&text, root, "peft_type", where));
@@ -314,6 +323,11 @@ static Status check_plain(const cJSON *root, const char *where) {
             return status_error(E_INPUT,
                                 "%s: key '%s' is set; such adapters are not supported, only plain LoRA",
                                 where, refused[i]);
+    for (const cJSON *c = root->child; c; c = c->next)
+        if (is_variant(c))
+            return status_error(E_INPUT,
+                                "%s: key '%s' is set; such adapters are not supported, only plain LoRA",
+                                where, c->string);
     const cJSON *bias = cJSON_GetObjectItemCaseSensitive(root, "bias");
     if (is_set(bias) && !(cJSON_IsString(bias) && strcmp(bias->valuestring, "none") == 0))
         return status_error(E_INPUT, "%s: key 'bias': only \"none\" is supported, found %s", where,

@@ -254,7 +254,7 @@ static const Rule rules[] = {
     {{.offset2 = 136}, "tensor 'y': offset 136, expected 192"},
     {{.offset2 = 256}, "tensor 'y': offset 256, expected 192"},
     {{.cut = 1}, "tensor 'y' ends 1 bytes after the file's end"},
-    {{.cut = 200}, "tensor 'y' ends 200 bytes after"},
+    {{.cut = 190}, "tensor 'y' ends 190 bytes after"},
     {{.cut = 328}, "tensor 'x' ends 136 bytes after"},
 };
 

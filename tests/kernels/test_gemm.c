@@ -1,0 +1,131 @@
+/* gemm against double sums: every transposition, strides with poison between rows, alpha, beta, bias, odd
+ * sizes, the number of threads. */
+#include "tests/test_util.h"
+
+#include "kernels/ops.h"
+
+typedef struct Shape {
+    int64_t m, n, k;
+} Shape;
+
+static const Shape SHAPES[] = {{1, 1, 1},       {1, 33, 7},   {33, 1, 4097}, {33, 33, 33},  {2, 5, 0},
+                               {14, 32, 1},     {15, 31, 2},  {29, 65, 64},  {257, 513, 9}, {300, 70, 130},
+                               {4097, 3, 5},    {3, 4097, 5}, {64, 64, 600}, {1, 4608, 96}, {130, 258, 385},
+                               {513, 1025, 17}, {16, 16, 16}};
+
+static Device dev;
+
+static int open_device(void **state) {
+    (void)state;
+    assert_ok(device_open(&dev, "cpu", 2));
+    return 0;
+}
+
+static int close_device(void **state) {
+    (void)state;
+    device_close(&dev);
+    return 0;
+}
+
+static TestMat operand(int64_t rows, int64_t cols, Trans t, Rng *rng) {
+    TestMat m = t == TRANS ? mat_new(cols, rows, 5) : mat_new(rows, cols, 3);
+    mat_random(&m, rng, -1.0f, 1.0f);
+    return m;
+}
+
+static float element(const TestMat *m, Trans t, int64_t i, int64_t j) {
+    return t == TRANS ? *mat_at(m, j, i) : *mat_at(m, i, j);
+}
+
+static void check_one(Shape s, GemmOpts o, bool with_bias) {
+    Rng rng = rng_make(1, (uint64_t)(s.m * 7 + s.n * 3 + s.k));
+    TestMat a = operand(s.m, s.k, o.ta, &rng), b = operand(s.k, s.n, o.tb, &rng), c = mat_new(s.m, s.n, 7);
+    TestMat old = mat_new(s.m, s.n, 0), bias = mat_new(1, s.n, 0);
+    mat_random(&old, &rng, -1.0f, 1.0f);
+    mat_random(&bias, &rng, -1.0f, 1.0f);
+    if (o.beta != 0.0f) mat_copy(&c, &old); /* else c is NaN */
+    o.bias = with_bias ? mat_at(&bias, 0, 0) : NULL;
+    assert_ok(gemm(&dev, c.t, a.t, b.t, o));
+    int64_t step = s.m * s.n * s.k > 2000000 ? 7 : 1; /* large ones: every seventh row */
+    for (int64_t i = 0; i < s.m; i += step)
+        for (int64_t j = 0; j < s.n; j++) {
+            double want = o.beta * (double)*mat_at(&old, i, j), size = fabs(want);
+            if (with_bias) want = *mat_at(&bias, 0, j), size = fabs(want);
+            for (int64_t p = 0; p < s.k; p++) {
+                double term = (double)o.alpha * element(&a, o.ta, i, p) * element(&b, o.tb, p, j);
+                want += term;
+                size += fabs(term);
+            }
+            assert_within(*mat_at(&c, i, j), want, sum_bound(s.k + 2) * size);
+        }
+    mat_intact(&a);
+    mat_intact(&b);
+    mat_intact(&c);
+    mat_free(&a);
+    mat_free(&b);
+    mat_free(&c);
+    mat_free(&old);
+    mat_free(&bias);
+}
+
+static void against_double(void **state) {
+    (void)state;
+    for (int i = 0; i < COUNT_OF(SHAPES); i++)
+        for (int t = 0; t < 4; t++) {
+            GemmOpts o = {.ta = t & 1 ? TRANS : NO_TRANS, .tb = t & 2 ? TRANS : NO_TRANS, .alpha = 1.0f};
+            check_one(SHAPES[i], o, false);
+            check_one(SHAPES[i], o, true);
+            o.beta = 1.0f;
+            check_one(SHAPES[i], o, false);
+            o.alpha = -0.5f;
+            o.beta = 0.25f;
+            check_one(SHAPES[i], o, false);
+        }
+}
+
+static void threads(void **state) {
+    (void)state;
+    const Shape shapes[] = {{257, 513, 300}, {960, 130, 64}, {64, 1100, 77}, {5, 5, 5}};
+    for (int i = 0; i < COUNT_OF(shapes); i++) {
+        Shape s = shapes[i];
+        Rng rng = rng_make(2, (uint64_t)i);
+        TestMat a = operand(s.m, s.k, NO_TRANS, &rng), b = operand(s.k, s.n, TRANS, &rng);
+        TestMat one = mat_new(s.m, s.n, 1), more = mat_new(s.m, s.n, 1);
+        GemmOpts o = {.tb = TRANS, .alpha = 1.0f};
+        for (int n = 1; n <= 3; n++) {
+            Device d;
+            assert_ok(device_open(&d, "cpu", n));
+            assert_ok(gemm(&d, (n == 1 ? one : more).t, a.t, b.t, o));
+            if (n > 1) mat_same_bits(&one, &more);
+            device_close(&d);
+        }
+        mat_free(&a);
+        mat_free(&b);
+        mat_free(&one);
+        mat_free(&more);
+    }
+}
+
+/* A NaN in goes to the row (of a) or column (of b) it belongs to and nowhere else. */
+static void nan_stays_in_its_row(void **state) {
+    (void)state;
+    enum { N = 37 };
+    Rng rng = rng_make(3, 0);
+    TestMat a = operand(N, N, NO_TRANS, &rng), b = operand(N, N, NO_TRANS, &rng), c = mat_new(N, N, 0);
+    *mat_at(&a, 5, 9) = NAN;
+    assert_ok(gemm(&dev, c.t, a.t, b.t, (GemmOpts){.alpha = 1.0f}));
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) assert_int_equal(isnan(*mat_at(&c, i, j)) != 0, i == 5);
+    mat_free(&a);
+    mat_free(&b);
+    mat_free(&c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(against_double),
+        cmocka_unit_test(threads),
+        cmocka_unit_test(nan_stays_in_its_row),
+    };
+    return cmocka_run_group_tests(tests, open_device, close_device);
+}

@@ -1,0 +1,315 @@
+#include "train/ckpt.h"
+#include "base/json.h"
+#include "data/safetensors.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_JSON_BYTES = 1 << 20 };
+
+static cJSON *shapes_json(const HypernetConfig *c) {
+    cJSON *modules = cJSON_CreateObject();
+    for (int i = 0; i < c->n_modules; i++) {
+        double dims[2] = {(double)c->in[c->modules[i]], (double)c->out[c->modules[i]]};
+        cJSON_AddItemToObject(modules, lora_module_name(c->modules[i]), cJSON_CreateDoubleArray(dims, 2));
+    }
+    return modules;
+}
+
+static char *info_text(const CkptInfo *info) {
+    const HypernetConfig *c = &info->hypernet;
+    cJSON *j = cJSON_CreateObject();
+    cJSON_AddStringToObject(j, "model", info->model);
+    cJSON_AddStringToObject(j, "encoder", info->encoder);
+    cJSON_AddStringToObject(j, "prompt", info->prompt);
+    cJSON_AddNumberToObject(j, "step", (double)info->step);
+    cJSON_AddStringToObject(j, "size", hypernet_size_name(c->size));
+    cJSON_AddNumberToObject(j, "embedding", (double)c->embed);
+    cJSON_AddNumberToObject(j, "latent", (double)c->latent);
+    cJSON_AddNumberToObject(j, "head", (double)c->head);
+    cJSON_AddNumberToObject(j, "rank", (double)c->rank);
+    cJSON_AddNumberToObject(j, "layers", (double)c->n_layers);
+    cJSON_AddNumberToObject(j, "dropout", (double)c->dropout);
+    cJSON_AddNumberToObject(j, "lora_alpha", info->lora_alpha);
+    cJSON_AddNumberToObject(j, "lora_scale", (double)c->lora_scale);
+    cJSON_AddNumberToObject(j, "lora_dropout", (double)c->lora_dropout);
+    cJSON_AddBoolToObject(j, "learned_positions", c->learned_positions);
+    cJSON_AddBoolToObject(j, "head_bias", c->head_bias);
+    cJSON_AddItemToObject(j, "modules", shapes_json(c));
+    char *text = cJSON_PrintUnformatted(j);
+    cJSON_Delete(j);
+    return text;
+}
+
+static Status get_text(char **out, const cJSON *j, const char *key, const char *where) {
+    const char *s;
+    TRY(json_get_string(&s, j, key, where));
+    *out = strdup(s);
+    return *out ? OK : status_error(E_ENV, "out of memory");
+}
+
+static Status get_float(float *out, const cJSON *j, const char *key, const char *where) {
+    double d;
+    TRY(json_get_number(&d, j, key, where));
+    *out = (float)d;
+    return OK;
+}
+
+static Status parse_modules(HypernetConfig *c, const cJSON *j, const char *where) {
+    const cJSON *modules;
+    TRY(json_get_object(&modules, j, "modules", where));
+    for (const cJSON *m = modules->child; m; m = m->next) {
+        LoraModule module;
+        if (c->n_modules == LORA_MODULES) return status_error(E_INPUT, "%s: too many modules", where);
+        TRY(lora_module_parse(&module, m->string));
+        const cJSON *in = cJSON_GetArrayItem(m, 0), *out = cJSON_GetArrayItem(m, 1);
+        if (cJSON_GetArraySize(m) != 2 || !cJSON_IsNumber(in) || !cJSON_IsNumber(out) ||
+            in->valuedouble < 1 || out->valuedouble < 1 || in->valuedouble > 1e6 || out->valuedouble > 1e6)
+            return status_error(E_INPUT, "%s: module '%s': expected [in, out]", where, m->string);
+        c->modules[c->n_modules++] = module;
+        c->in[module] = (int64_t)in->valuedouble;
+        c->out[module] = (int64_t)out->valuedouble;
+    }
+    return OK;
+}
+
+static Status parse_info(CkptInfo *info, const cJSON *j, const char *where) {
+    HypernetConfig *c = &info->hypernet;
+    const char *size;
+    TRY(get_text(&info->model, j, "model", where));
+    TRY(get_text(&info->encoder, j, "encoder", where));
+    TRY(get_text(&info->prompt, j, "prompt", where));
+    TRY(json_get_int(&info->step, j, "step", 0, INT64_MAX >> 11, where));
+    TRY(json_get_string(&size, j, "size", where));
+    c->size = size[0] == 'S' ? HYPERNET_S : size[0] == 'M' ? HYPERNET_M : HYPERNET_L;
+    if (strcmp(size, hypernet_size_name(c->size)) != 0)
+        return status_error(E_INPUT, "%s: key 'size': expected S, M or L, found '%s'", where, size);
+    TRY(json_get_int(&c->embed, j, "embedding", 1, 1 << 20, where));
+    TRY(json_get_int(&c->latent, j, "latent", 4, 1 << 16, where));
+    TRY(json_get_int(&c->head, j, "head", 1, 1 << 16, where));
+    TRY(json_get_int(&c->rank, j, "rank", 1, LORA_MAX_RANK, where));
+    TRY(json_get_int(&c->n_layers, j, "layers", 1, 1024, where));
+    TRY(get_float(&c->dropout, j, "dropout", where));
+    TRY(json_get_number(&info->lora_alpha, j, "lora_alpha", where));
+    TRY(get_float(&c->lora_scale, j, "lora_scale", where));
+    TRY(get_float(&c->lora_dropout, j, "lora_dropout", where));
+    TRY(json_get_bool(&c->learned_positions, j, "learned_positions", where));
+    TRY(json_get_bool(&c->head_bias, j, "head_bias", where));
+    return parse_modules(c, j, where);
+}
+
+void ckpt_info_free(CkptInfo *info) {
+    free(info->model);
+    free(info->encoder);
+    free(info->prompt);
+    memset(info, 0, sizeof *info);
+}
+
+/* The checkpoint folder an argument means; heap string. */
+static Status resolve(char **out, const char *ckpt) {
+    static const char *const tails[] = {"", "/ckpt/best", "/best"};
+    for (int i = 0; i < 3; i++) {
+        char path[PATH_MAX];
+        if ((size_t)snprintf(path, sizeof path, "%s%s/hypernet.safetensors", ckpt, tails[i]) >= sizeof path)
+            break;
+        if (!file_exists(path)) continue;
+        *strrchr(path, '/') = 0;
+        *out = strdup(path);
+        return *out ? OK : status_error(E_ENV, "out of memory");
+    }
+    return status_error(
+        E_INPUT,
+        "%s: no checkpoint here; expected a folder with hypernet.safetensors, or a run folder with "
+        "ckpt/best",
+        ckpt);
+}
+
+static Status open_params(SafeTensors *st, char **dir, const char *ckpt) {
+    TRY(resolve(dir, ckpt));
+    char *path = path_join(*dir, "hypernet.safetensors");
+    Status s = path ? safetensors_open(st, path) : status_error(E_ENV, "out of memory");
+    free(path);
+    if (!status_is_ok(s)) free(*dir);
+    return s;
+}
+
+Status ckpt_info(CkptInfo *out, const char *ckpt) {
+    SafeTensors st;
+    char *dir;
+    memset(out, 0, sizeof *out);
+    TRY(open_params(&st, &dir, ckpt));
+    const char *text = safetensors_metadata(&st, "t2l");
+    cJSON *j = NULL;
+    Status s = text ? json_parse(&j, text, strlen(text), st.path)
+                    : status_error(E_INPUT, "%s: metadata 't2l' is missing: not a t2l checkpoint", st.path);
+    if (status_is_ok(s)) s = parse_info(out, j, st.path);
+    cJSON_Delete(j);
+    safetensors_close(&st);
+    free(dir);
+    if (!status_is_ok(s)) ckpt_info_free(out);
+    return s;
+}
+
+static Status read_span(float *span, const Hypernet *hn, const SafeTensors *st, const char *prefix) {
+    char name[96];
+    for (int i = 0; i < hn->n_tensors; i++) {
+        const HypernetTensor *t = &hn->tensors[i];
+        Tensor x;
+        snprintf(name, sizeof name, "%s%s", prefix, t->name);
+        TRY(safetensors_get(&x, st, name, t->ndim, t->dim));
+        if (x.dtype != DT_F32)
+            return status_error(E_INPUT, "%s: tensor '%s': expected F32, found %s", st->path, name,
+                                dtype_name(x.dtype));
+        memcpy(span + t->offset, x.data, (size_t)tensor_numel(x) * sizeof(float));
+    }
+    return OK;
+}
+
+static Status check_file(const cJSON *state, const char *dir, const char *name) {
+    char found[65];
+    const char *want;
+    char *path = path_join(dir, name);
+    if (!path) return status_error(E_ENV, "out of memory");
+    Status s = json_get_string(&want, state, name, dir);
+    if (status_is_ok(s)) s = sha256_file(found, path);
+    if (status_is_ok(s) && strcmp(want, found) != 0)
+        s = status_error(E_INPUT,
+                         "%s: damaged: its SHA-256 is %s, state.json says %s; use another checkpoint", path,
+                         found, want);
+    free(path);
+    return s;
+}
+
+static Status check_files(const char *dir, bool moments) {
+    cJSON *state;
+    const cJSON *files;
+    char *path = path_join(dir, "state.json");
+    if (!path) return status_error(E_ENV, "out of memory");
+    Status s = json_read(&state, path, MAX_JSON_BYTES);
+    free(path);
+    TRY(s);
+    s = json_get_object(&files, state, "sha256", dir);
+    if (status_is_ok(s)) s = check_file(files, dir, "hypernet.safetensors");
+    if (status_is_ok(s) && moments) s = check_file(files, dir, "optimizer.safetensors");
+    cJSON_Delete(state);
+    return s;
+}
+
+static Status load_moments(Hypernet *hn, const char *dir) {
+    SafeTensors st;
+    char *path = path_join(dir, "optimizer.safetensors");
+    if (!path) return status_error(E_ENV, "out of memory");
+    Status s = safetensors_open(&st, path);
+    free(path);
+    TRY(s);
+    s = read_span(hn->m, hn, &st, "m.");
+    if (status_is_ok(s)) s = read_span(hn->v, hn, &st, "v.");
+    safetensors_close(&st);
+    return s;
+}
+
+Status ckpt_load(Hypernet *hn, const char *ckpt) {
+    SafeTensors st;
+    char *dir;
+    TRY(open_params(&st, &dir, ckpt));
+    Status s = check_files(dir, hn->m != NULL);
+    if (status_is_ok(s)) s = read_span(hn->params, hn, &st, "");
+    safetensors_close(&st);
+    if (status_is_ok(s) && hn->m) s = load_moments(hn, dir);
+    free(dir);
+    return s;
+}
+
+/* Adds one entry a tensor of the table over a span. names: room for n_tensors names. */
+static int64_t list_span(SafeEntry *e, char (*names)[96], const Hypernet *hn, float *span,
+                         const char *prefix) {
+    for (int i = 0; i < hn->n_tensors; i++) {
+        const HypernetTensor *t = &hn->tensors[i];
+        snprintf(names[i], 96, "%s%s", prefix, t->name);
+        e[i].name = names[i];
+        e[i].tensor = t->ndim == 1 ? tensor_1d(span + t->offset, DT_F32, t->dim[0])
+                                   : tensor_2d(span + t->offset, DT_F32, t->dim[0], t->dim[1]);
+    }
+    return hn->n_tensors;
+}
+
+static Status write_file(cJSON *sha, const char *dir, const char *name, const SafeEntry *e, int64_t n,
+                         const SafeMeta *meta, int64_t n_meta) {
+    char digest[65];
+    char *path = path_join(dir, name);
+    if (!path) return status_error(E_ENV, "out of memory");
+    Status s = safetensors_write(path, e, n, meta, n_meta);
+    if (status_is_ok(s)) s = sha256_file(digest, path);
+    free(path);
+    TRY(s);
+    cJSON_AddStringToObject(sha, name, digest);
+    return OK;
+}
+
+static Status write_contents(const char *dir, const Hypernet *hn, const CkptInfo *info) {
+    int64_t n = 2 * (int64_t)hn->n_tensors;
+    SafeEntry *e = malloc((size_t)n * sizeof *e);
+    char(*names)[96] = malloc((size_t)n * sizeof *names);
+    char *text = info_text(info), *path = path_join(dir, "state.json");
+    cJSON *state = cJSON_CreateObject(), *sha = cJSON_AddObjectToObject(state, "sha256");
+    Status s = e && names && text && path && sha ? OK : status_error(E_ENV, "out of memory");
+    if (status_is_ok(s)) {
+        SafeMeta meta = {"t2l", text};
+        cJSON_AddNumberToObject(state, "step", (double)info->step);
+        s = write_file(sha, dir, "hypernet.safetensors", e, list_span(e, names, hn, hn->params, ""), &meta,
+                       1);
+    }
+    if (status_is_ok(s) && hn->m) {
+        int64_t k = list_span(e, names, hn, hn->m, "m.");
+        k += list_span(e + k, names + k, hn, hn->v, "v.");
+        s = write_file(sha, dir, "optimizer.safetensors", e, k, NULL, 0);
+    }
+    if (status_is_ok(s)) s = json_write(path, state);
+    cJSON_Delete(state);
+    free(path);
+    cJSON_free(text);
+    free(names);
+    free(e);
+    return s;
+}
+
+/* Points a link at `target` by renaming a new one over it. */
+static Status point_link(const char *ckpt_dir, const char *name, const char *target) {
+    char link[PATH_MAX], tmp[PATH_MAX];
+    snprintf(link, sizeof link, "%s/%s", ckpt_dir, name);
+    snprintf(tmp, sizeof tmp, "%s/.%s.tmp", ckpt_dir, name);
+    unlink(tmp);
+    if (symlink(target, tmp) != 0 || rename(tmp, link) != 0)
+        return status_errno(errno, "%s: cannot link", link);
+    return OK;
+}
+
+Status ckpt_save(char **path, const char *run_dir, const Hypernet *hn, const CkptInfo *info) {
+    char dir[PATH_MAX - 64], tmp[PATH_MAX], final[PATH_MAX], name[32];
+    snprintf(name, sizeof name, "step_%08lld", (long long)info->step);
+    if ((size_t)snprintf(dir, sizeof dir, "%s/ckpt", run_dir) >= sizeof dir)
+        return status_error(E_INPUT, "%s: path too long", run_dir);
+    snprintf(tmp, sizeof tmp, "%s/.%s.tmp", dir, name);
+    snprintf(final, sizeof final, "%s/%s", dir, name);
+    *path = strdup(final);
+    if (!*path) return status_error(E_ENV, "out of memory");
+    Status s = file_remove_tree(tmp);
+    if (status_is_ok(s)) s = file_mkdirs(tmp);
+    if (status_is_ok(s)) s = write_contents(tmp, hn, info);
+    if (status_is_ok(s)) s = file_sync_dir(tmp);
+    if (status_is_ok(s)) s = file_remove_tree(final); /* the same step, saved again */
+    if (status_is_ok(s) && rename(tmp, final) != 0)
+        s = status_errno(errno, "%s: cannot rename to %s", tmp, final);
+    if (status_is_ok(s)) s = point_link(dir, "last", name);
+    if (status_is_ok(s)) s = point_link(dir, "best", name);
+    if (status_is_ok(s)) s = file_sync_dir(dir);
+    if (!status_is_ok(s)) {
+        status_free(file_remove_tree(tmp));
+        free(*path);
+        *path = NULL;
+    }
+    return s;
+}

@@ -1,0 +1,181 @@
+#include "train/sft.h"
+#include "base/progress.h"
+#include "train/schedule.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static HypernetSize size_of(const char *s) {
+    return s[0] == 'S' ? HYPERNET_S : s[0] == 'M' ? HYPERNET_M : HYPERNET_L;
+}
+
+static Status hypernet_config(HypernetConfig *h, const Config *cfg, const Llm *llm, int64_t embed) {
+    AdapterShape shape = llm_adapter_shape(&llm->cfg);
+    memset(h, 0, sizeof *h);
+    h->size = size_of(cfg->hypernet.size);
+    h->embed = embed;
+    h->latent = cfg->hypernet.latent;
+    h->head = cfg->hypernet.head;
+    h->rank = cfg->lora.rank;
+    h->n_layers = llm->cfg.n_layers;
+    h->dropout = (float)cfg->hypernet.dropout;
+    h->lora_scale = (float)(cfg->lora.alpha / sqrt((double)cfg->lora.rank));
+    h->lora_dropout = (float)cfg->lora.dropout;
+    h->learned_positions = strcmp(cfg->hypernet.rank_positions, "learned") == 0;
+    h->head_bias = true;
+    for (int i = 0; i < cfg->lora.modules.n; i++) {
+        LoraModule m;
+        TRY(lora_module_parse(&m, cfg->lora.modules.name[i]));
+        h->modules[h->n_modules++] = m;
+        h->in[m] = shape.in[m];
+        h->out[m] = shape.out[m];
+    }
+    return OK;
+}
+
+/* Embeds every training description, once. */
+static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool quiet) {
+    const char **texts;
+    Encoder encoder;
+    TRY(batch_descriptions(&texts, &s->n_embeddings, &s->source));
+    Status st = encoder_load(&encoder, s->dev, encoder_path);
+    if (!status_is_ok(st)) {
+        free(texts);
+        return st;
+    }
+    *width = encoder_width(&encoder);
+    s->embeddings = malloc((size_t)(s->n_embeddings * *width) * sizeof(float));
+    if (!s->embeddings) st = status_error(E_ENV, "no memory for %lld embeddings", (long long)s->n_embeddings);
+    Progress p = progress_begin("embed", "descriptions", s->n_embeddings, quiet);
+    for (int64_t i = 0; i < s->n_embeddings && status_is_ok(st); i += 256) {
+        int64_t n = s->n_embeddings - i < 256 ? s->n_embeddings - i : 256;
+        st = encoder_embed(&encoder, s->dev, s->embeddings + i * *width, texts + i, n);
+        progress_update(&p, i + n, NULL);
+    }
+    progress_end(&p, NULL);
+    encoder_free(&encoder);
+    free(texts);
+    return st;
+}
+
+static PromptKind prompt_kind(const char *s) {
+    return strcmp(s, "input") == 0   ? PROMPT_INPUT
+           : strcmp(s, "mixed") == 0 ? PROMPT_MIXED
+                                     : PROMPT_INSTRUCTION;
+}
+
+static void sft_bind(Sft *s, int64_t max_rows) {
+    s->batch_embeddings = arena_f32(&s->mem, s->source.batch_tasks * s->info.hypernet.embed);
+    s->row_loss = arena_f32(&s->mem, max_rows);
+}
+
+static Status init_hypernet(Sft *s, int64_t embed) {
+    const Config *c = s->cfg;
+    TRY(hypernet_config(&s->info.hypernet, c, &s->llm, embed));
+    HypernetInit init = {
+        .training = true, .sft_start = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
+    TRY(hypernet_init(&s->hypernet, s->dev, &s->info.hypernet, init));
+    s->info.model = strdup(c->model);
+    s->info.encoder = strdup(c->encoder);
+    s->info.prompt = strdup(c->data.prompt);
+    s->info.lora_alpha = c->lora.alpha;
+    return s->info.model && s->info.encoder && s->info.prompt ? OK : status_error(E_ENV, "out of memory");
+}
+
+static Status init(Sft *s, const SftPaths *paths, bool quiet) {
+    const Config *c = s->cfg;
+    LlmLoad load = {DT_F32, true};
+    int64_t embed = 0;
+    TRY(tasks_load(&s->tasks, paths->tasks));
+    TRY(llm_choose_dtype(&load.dtype, s->dev, c->dtype));
+    TRY(llm_load(&s->llm, s->dev, paths->model, load));
+    if (!s->llm.tokenizer) return status_error(E_INPUT, "%s: no tokenizer.json", paths->model);
+    if (s->llm.cfg.n_eos == 0) return status_error(E_INPUT, "%s: names no end-of-text token", paths->model);
+    int64_t n_tasks =
+        c->data.max_tasks > 0 && c->data.max_tasks < s->tasks.n ? c->data.max_tasks : s->tasks.n;
+    TRY(batch_source_init(&s->source, &s->llm, &s->tasks, n_tasks, c->train.batch_tasks, c->data.max_tokens,
+                          prompt_kind(c->data.prompt), c->train.equal_weight, (uint64_t)c->seed));
+    TRY(embed_all(s, paths->encoder, &embed, quiet));
+    TRY(init_hypernet(s, embed));
+    TRY(batch_init(&s->batch, &s->source));
+    int64_t tokens = c->train.batch_tasks * 2 * c->data.max_tokens,
+            rows = c->train.batch_tasks * c->data.max_tokens;
+    TRY(llm_acts_init(&s->acts, &s->llm, tokens, c->train.batch_tasks, rows, c->lora.rank, true));
+    s->mem = arena_measure("step buffers");
+    sft_bind(s, rows);
+    TRY(arena_commit(&s->mem));
+    sft_bind(s, rows);
+    return OK;
+}
+
+Status sft_init(Sft *s, Device *dev, const Config *cfg, const SftPaths *paths, bool quiet) {
+    memset(s, 0, sizeof *s);
+    s->cfg = cfg;
+    s->dev = dev;
+    Status st = init(s, paths, quiet);
+    if (!status_is_ok(st)) sft_free(s);
+    return st;
+}
+
+void sft_free(Sft *s) {
+    llm_acts_free(&s->acts);
+    hypernet_free(&s->hypernet);
+    batch_free(&s->batch);
+    batch_source_free(&s->source);
+    llm_free(&s->llm);
+    tasks_free(&s->tasks);
+    ckpt_info_free(&s->info);
+    arena_free(&s->mem);
+    free(s->embeddings);
+    memset(s, 0, sizeof *s);
+}
+
+static Status update(SftStep *out, Sft *s, double sumsq) {
+    const Config *c = s->cfg;
+    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)c->train.steps);
+    out->lr = schedule_lr(c->train.lr, s->info.step, warmup, c->train.steps);
+    s->info.step++;
+    AdamwOpts o = {.lr = (float)out->lr,
+                   .beta1 = (float)c->train.beta1,
+                   .beta2 = (float)c->train.beta2,
+                   .eps = (float)c->train.eps,
+                   .decay = (float)c->train.weight_decay,
+                   .grad_scale = (float)schedule_clip(sumsq, c->train.clip),
+                   .step = s->info.step};
+    Hypernet *h = &s->hypernet;
+    return adamw(s->dev, h->params, h->m, h->v, h->grads, h->n_params, o);
+}
+
+Status sft_step(SftStep *out, Sft *s, SftStepOpts opts) {
+    const Config *c = s->cfg;
+    int64_t embed = s->info.hypernet.embed;
+    LoraSet loras;
+    memset(out, 0, sizeof *out);
+    TRY(batch_next(&s->batch, &s->source, s->info.step));
+    const LlmBatch *b = &s->batch.llm;
+    for (int64_t i = 0; i < b->n_seqs; i++)
+        memcpy(s->batch_embeddings + i * embed, s->embeddings + s->batch.embedding[i] * embed,
+               (size_t)embed * sizeof(float));
+    HypernetRun hrun = {.train = true, .seed = (uint64_t)c->seed, .step = (uint64_t)s->info.step};
+    TRY(hypernet_forward(&loras, &s->hypernet, s->dev,
+                         tensor_2d(s->batch_embeddings, DT_F32, b->n_seqs, embed), hrun));
+    LlmRun run = {true, (float)c->train.neftune, (uint64_t)c->seed, (uint64_t)s->info.step};
+    TRY(llm_forward(&s->llm, s->dev, &s->acts, b, &loras, run));
+    CrossEntropyOut ce = {.loss = s->row_loss};
+    TRY(llm_loss(&out->loss, &s->llm, s->dev, &s->acts, b, ce, (float)c->train.label_smoothing));
+    TRY(llm_backward(&s->llm, s->dev, &s->acts, b, &loras, run));
+    TRY(lora_penalty(&out->penalty, &loras, s->info.hypernet.in, s->info.hypernet.out, c->train.ab_penalty));
+    TRY(hypernet_backward(&s->hypernet, s->dev, tensor_2d(NULL, DT_F32, b->n_seqs, embed)));
+    double sumsq;
+    TRY(norm_sumsq(s->dev, &sumsq, s->hypernet.grads, s->hypernet.n_params));
+    out->grad_norm = sqrt(sumsq);
+    out->tokens = b->n_tokens;
+    if (!isfinite(out->loss) || !isfinite(sumsq))
+        return status_error(
+            E_FAIL,
+            "step %lld: the loss or its gradient is not finite (loss %g, gradient norm %g); nothing was "
+            "updated; try a smaller train.lr",
+            (long long)s->info.step, out->loss, out->grad_norm);
+    return opts.update ? update(out, s, sumsq) : OK;
+}

@@ -1,6 +1,5 @@
-/* Tasks with examples, from Natural-Instructions JSON files: one file a task, a set is a file or a directory
- * of
- * *.json files, taken in byte order of their names.
+/* Tasks with examples, from Natural-Instructions JSON files. A set is one file or a directory of *.json
+ * files; its tasks are in byte order of their names.
  *
  *   "Definition"            string or [string]: the task, in words (may be absent if Descriptions is there)
  *   "Instances"             [{"input": string, "output": string or [string, ...]}, ...], at least one
@@ -11,9 +10,9 @@
  * Other Natural-Instructions keys are ignored (a bare NaN in them, too); a key that looks like one of ours
  * misspelt is refused with the valid one. A task's name is its file's name without .json.
  *
- * Split, deterministic, in file order: n_test = n_valid = floor(n / 10), but at least 1 each when n >= 3; n
- * == 2 gives train 1, test 1; n == 1 gives train 1. The first n_train instances train, the next n_valid
- * validate, the rest test. */
+ * Split, deterministic, in file order: the first n_train instances train, the next n_valid validate, the rest
+ * test; n_test = n_valid = floor(n / 10), but at least 1 each from n = 3 on. Two instances: one trains, one
+ * tests; a single one trains. */
 #ifndef T2L_DATA_TASKS_H
 #define T2L_DATA_TASKS_H
 

@@ -52,11 +52,10 @@ static Status print_estimate(Demo *d) {
     double each = (double)step.tokens / (double)c->train.batch_tasks;
     double eval = (double)items * each / (rate * EVAL_SPEED);
     fprintf(stderr,
-            "This will take about %.0f minutes on this machine: training %lld steps %.0f min (%.0f "
+            "This will take about %.1f minutes on this machine: training %lld steps %.1f min (%.0f "
             "tokens/s), then "
-            "evaluating %lld answers %.0f min.\n",
-            (train + eval) / 60 + 0.5, (long long)c->train.steps, train / 60 + 0.5, rate, (long long)items,
-            eval / 60 + 0.5);
+            "evaluating %lld answers %.1f min.\n",
+            (train + eval) / 60, (long long)c->train.steps, train / 60, rate, (long long)items, eval / 60);
     return OK;
 }
 

@@ -60,7 +60,7 @@ static Status add_adapter(Eval *e, const char *dir) {
     size_t from = n;
     while (from > 0 && dir[from - 1] != '/') from--;
     char name[64];
-    Given *g;
+    Given *g = NULL;
     snprintf(name, sizeof name, "%.*s", n - from > 40 ? 40 : (int)(n - from), dir + from);
     TRY(add_given(&g, e, name));
     return session_read_adapter(&g->set, &g->mem, &e->session.llm, dir);
@@ -69,7 +69,7 @@ static Status add_adapter(Eval *e, const char *dir) {
 static Status add_described(Eval *e, const char *text) {
     LoraSet made;
     Adapter a;
-    Given *g;
+    Given *g = NULL;
     const HypernetConfig *c = &e->maker.info.hypernet;
     TRY(add_given(&g, e, text));
     TRY(t2l_adapters(&made, &e->maker, &text, 1));

@@ -26,6 +26,17 @@ static Status from_shapes(HypernetConfig *out, const Config *c) {
     return OK;
 }
 
+/* 1234567 as 1,234,567. */
+static void group_digits(char out[32], int64_t n) {
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%lld", (long long)n), k = 0;
+    for (int i = 0; i < len; i++) {
+        if (i > 0 && (len - i) % 3 == 0) out[k++] = ',';
+        out[k++] = digits[i];
+    }
+    out[k] = 0;
+}
+
 static Status print_count(const Cli *cli, const Config *c, const char *path) {
     if (!c->shapes.layers)
         return status_error(
@@ -36,12 +47,16 @@ static Status print_count(const Cli *cli, const Config *c, const char *path) {
     TRY(hypernet_count(&hypernet, &hn));
     for (int i = 0; i < hn.n_modules; i++)
         adapter += hn.n_layers * hn.rank * (hn.in[hn.modules[i]] + hn.out[hn.modules[i]]);
-    if (cli->json)
+    if (cli->json) {
         printf("{\"size\":\"%s\",\"hypernet_parameters\":%lld,\"adapter_parameters\":%lld}\n",
                c->hypernet.size, (long long)hypernet, (long long)adapter);
-    else
-        printf("hypernetwork %s: %lld parameters; each adapter it makes: %lld\n", c->hypernet.size,
-               (long long)hypernet, (long long)adapter);
+        return OK;
+    }
+    char readable[2][32];
+    group_digits(readable[0], hypernet);
+    group_digits(readable[1], adapter);
+    printf("hypernetwork %s: %s parameters (%lld)\neach adapter it makes: %s parameters (%lld)\n",
+           c->hypernet.size, readable[0], (long long)hypernet, readable[1], (long long)adapter);
     return OK;
 }
 

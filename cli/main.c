@@ -119,8 +119,13 @@ static Status run(Cli *cli, int argc, char **argv) {
 int main(int argc, char **argv) {
     catch_interrupts();
     char *cache = NULL;
-    Cli cli = {
-        .device = "auto", .dtype = "auto", .seed = 42, .stop = &interrupted, .search_path = getenv("PATH")};
+    Cli cli = {.program = argc > 0 ? argv[0] : "t2l",
+
+               .device = "auto",
+               .dtype = "auto",
+               .seed = 42,
+               .stop = &interrupted,
+               .search_path = getenv("PATH")};
     cli.stdin_tty = isatty(STDIN_FILENO) == 1;
     cli.stdout_tty = isatty(STDOUT_FILENO) == 1;
     Status s = fetch_cache_dir(&cache);

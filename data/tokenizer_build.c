@@ -23,6 +23,7 @@ Status tokenizer_build_new(Tokenizer **out, int64_t vocab, const char *where) {
     if (!t->content || !t->bytes || !t->flags || !t->classes)
         s = status_error(E_ENV, "%s: out of memory (a vocabulary of %lld)", where, (long long)vocab);
     if (status_is_ok(s)) s = tokenizer_table_init(&t->by_content, (size_t)vocab);
+    if (status_is_ok(s)) s = tokenizer_pool_grow(&t->pool, 1); /* never NULL, even if all tokens are empty */
     if (!status_is_ok(s)) {
         tokenizer_free(t);
         return s;

@@ -37,7 +37,7 @@ static int64_t module_column(const LlmConfig *c, LoraModule m) {
     }
 }
 
-static void acts_bind(LlmActs *a, const LlmConfig *c, int64_t rank) {
+static void acts_bind(LlmActs *a, const LlmConfig *c) {
     int64_t n = a->max_tokens, r = a->max_rows, q = c->heads * c->head_dim;
     int64_t sets = a->training ? c->n_layers : 1;
     for (int64_t l = 0; l < sets; l++) {
@@ -50,7 +50,7 @@ static void acts_bind(LlmActs *a, const LlmConfig *c, int64_t rank) {
         y->attn = arena_f32(&a->mem, n * q);
         y->lse = arena_f32(&a->mem, n * c->heads);
         y->gu = arena_f32(&a->mem, n * 2 * c->ffn);
-        for (int m = 0; m < LORA_MODULES; m++) y->h[m] = arena_f32(&a->mem, n * rank);
+        for (int m = 0; m < LORA_MODULES; m++) y->h[m] = arena_f32(&a->mem, n * a->rank);
     }
     for (int64_t l = sets; l < c->n_layers; l++) a->layers[l] = a->layers[0];
     a->x_final = a->training ? arena_f32(&a->mem, n * c->width) : a->layers[0].x;
@@ -76,17 +76,18 @@ Status llm_acts_init(LlmActs *acts, const Llm *llm, int64_t max_tokens, int64_t 
     acts->max_tokens = max_tokens;
     acts->max_seqs = max_seqs;
     acts->max_rows = max_rows;
+    acts->rank = rank;
     acts->training = training;
     acts->layers = calloc((size_t)llm->cfg.n_layers, sizeof *acts->layers);
     if (!acts->layers) return status_error(E_ENV, "out of memory");
     acts->mem = arena_measure("activations");
-    acts_bind(acts, &llm->cfg, rank);
+    acts_bind(acts, &llm->cfg);
     Status s = arena_commit(&acts->mem);
     if (!status_is_ok(s)) {
         llm_acts_free(acts);
         return s;
     }
-    acts_bind(acts, &llm->cfg, rank);
+    acts_bind(acts, &llm->cfg);
     return OK;
 }
 
@@ -271,8 +272,21 @@ static Status layer_backward(const Pass *p, int64_t l) {
     return l == 0 ? OK : rmsnorm_bwd(dev, dx, dxn, x, w->attn_norm, attn_rstd);
 }
 
+static void check_adapters(const Pass *p) {
+    const LoraSet *s = p->loras;
+    if (!s) return;
+    CHECK(s->n_layers == p->llm->cfg.n_layers && s->rank <= p->acts->rank,
+          "adapters of %lld layers and rank %lld; the model has %lld, the buffers are for rank %lld",
+          (long long)s->n_layers, (long long)s->rank, (long long)p->llm->cfg.n_layers,
+          (long long)p->acts->rank);
+    for (int64_t b = 0; b < p->n_seqs; b++)
+        CHECK(p->adapter[b] < s->n_adapters, "adapter %d of %lld", (int)p->adapter[b],
+              (long long)s->n_adapters);
+}
+
 static Status embed_and_run(const Pass *p, const int32_t *ids, const int32_t *pos, float noise) {
     const LlmConfig *c = &p->llm->cfg;
+    check_adapters(p);
     EmbeddingOpts eo = {1.0f, noise, p->run.seed, (p->run.step << 16) | NOISE_SITE};
     TRY(embedding_fwd(p->dev, mat(p->acts->layers[0].x, p->n_tokens, c->width), ids, p->llm->embed, eo));
     TRY(rope_table(p->dev, mat(p->acts->cs, p->n_tokens, c->head_dim), pos, p->llm->inv_freq));

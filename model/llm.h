@@ -76,7 +76,7 @@ typedef struct LlmLayerActs {
 
 /* Activations of one pass, for batches up to the given sizes. */
 typedef struct LlmActs {
-    int64_t max_tokens, max_seqs, max_rows;
+    int64_t max_tokens, max_seqs, max_rows, rank;
     bool training;
     LlmLayerActs *layers; /* owns */
     float *x_final;       /* [N,C] */

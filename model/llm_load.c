@@ -48,6 +48,7 @@ static const PartName part_names[] = {
 /* Where the weights come from: one of the two is open. */
 typedef struct Source {
     bool is_gguf;
+    int n_threads; /* that convert */
     Gguf gguf;
     SafeTensors st;
 } Source;
@@ -85,7 +86,7 @@ static Status read_gguf(float *dst, const Source *s, const char *name, int64_t r
     const GgufTensor *t;
     TRY(gguf_get_tensor(&t, &s->gguf, name, rows, cols));
     Status st = OK;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(s->n_threads) schedule(static)
     for (int64_t from = 0; from < rows; from += ROWS_A_TIME) {
         int64_t n = rows - from < ROWS_A_TIME ? rows - from : ROWS_A_TIME;
         Status mine = OK;
@@ -105,11 +106,13 @@ static Status read_gguf(float *dst, const Source *s, const char *name, int64_t r
     return st;
 }
 
-static Status check_finite(const float *x, int64_t n, const char *name, const char *path) {
+static Status check_finite(const float *x, int64_t n, const char *name, const Source *s) {
     int bad = 0;
-#pragma omp parallel for schedule(static) reduction(| : bad)
+#pragma omp parallel for num_threads(s->n_threads) schedule(static) reduction(| : bad)
     for (int64_t i = 0; i < n; i++) bad |= !isfinite(x[i]);
-    if (bad) return status_error(E_INPUT, "%s: tensor '%s' holds NaN or infinity", path, name);
+    if (bad)
+        return status_error(E_INPUT, "%s: tensor '%s' holds NaN or infinity",
+                            s->is_gguf ? s->gguf.path : s->st.path, name);
     return OK;
 }
 
@@ -124,13 +127,13 @@ static Status read_part(float *dst, const Source *s, Part part, int64_t layer, i
             TRY(read_gguf(dst, s, name, 1, rows, 0));
         else
             TRY(read_gguf(dst, s, name, rows, cols, head_dim));
-        return check_finite(dst, rows * cols, name, s->gguf.path);
+        return check_finite(dst, rows * cols, name, s);
     }
     Tensor t;
     int64_t dim[2] = {rows, cols};
     TRY(safetensors_get(&t, &s->st, name, cols == 1 ? 1 : 2, dim));
     TRY(safetensors_read_f32(dst, safetensors_find(&s->st, name)));
-    return check_finite(dst, rows * cols, name, s->st.path);
+    return check_finite(dst, rows * cols, name, s);
 }
 
 static Status add_eos(LlmConfig *c, int64_t id) {
@@ -374,7 +377,7 @@ static Status load_ends(Llm *llm, Device *dev, const Source *s, float *buf, LlmL
         if (opts.dtype == DT_F32)
             memcpy(llm->embed.data, buf, (size_t)n * sizeof(float));
         else
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(s->n_threads) schedule(static)
             for (int64_t i = 0; i < n; i++) ((uint16_t *)llm->embed.data)[i] = float_to_bf16(buf[i]);
     }
     if (!c->tied) return load_stacked(&llm->head, llm, dev, s, buf, 0, c->width, &head, 1, opts);
@@ -437,6 +440,7 @@ static Status load(Llm *llm, Device *dev, const char *path, LlmLoad opts) {
     Source s;
     memset(&s, 0, sizeof s);
     s.is_gguf = !file_is_dir(path);
+    s.n_threads = dev->n_threads;
     Status st;
     if (s.is_gguf) {
         TRY(gguf_open(&s.gguf, path));

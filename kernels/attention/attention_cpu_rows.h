@@ -150,16 +150,17 @@ TARGET static void NAME(rows_fwd)(float *const *o, float *lse, const float *cons
     NAME(weighted)(o, s, lds, n, keys->v, keys->ldv, factor, keys->d);
 }
 
-/* dst[j] += sum_r w[r][j] x[r], j < n: four updates for each load and store. */
+/* dst[j] += sum_r w[r][j] x[r], j < n: the four are summed first, so that the long sum is rounded once for
+ * each four. */
 TARGET static void NAME(spread)(float *dst, int64_t ldd, const float *w, int64_t ldw, const float *const *x,
                                 int64_t n, int64_t d) {
     for (int64_t c = 0; c < d; c += LANES) {
         Vec a[ATTENTION_ROWS];
         UNROLL for (int r = 0; r < ATTENTION_ROWS; r++) a[r] = LOAD(x[r] + c);
         for (int64_t j = 0; j < n; j++) {
-            Vec y = LOAD(dst + j * ldd + c);
-            UNROLL for (int r = 0; r < ATTENTION_ROWS; r++) y += w[r * ldw + j] * a[r];
-            STORE(dst + j * ldd + c, y);
+            Vec y = w[j] * a[0];
+            UNROLL for (int r = 1; r < ATTENTION_ROWS; r++) y += w[r * ldw + j] * a[r];
+            STORE(dst + j * ldd + c, LOAD(dst + j * ldd + c) + y);
         }
     }
 }

@@ -151,7 +151,7 @@ Status json_get_number(double *out, const cJSON *object, const char *key, const 
 
 Status json_get_int(int64_t *out, const cJSON *object, const char *key, int64_t min, int64_t max,
                     const char *where) {
-    double d;
+    double d = 0.0;
     TRY(json_get_number(&d, object, key, where));
     if (d != floor(d) || fabs(d) > 9007199254740992.0 || d < (double)min || d > (double)max)
         return status_error(E_INPUT, "%s: key '%s': expected an integer from %lld to %lld, found %.17g",

@@ -178,24 +178,25 @@ static SiluDropoutOpts dropout_alone(const Hypernet *hn, unsigned site) {
 }
 
 /* y [n,out] = x [n,in] W^T + b. b NULL: none. */
-static Status linear_fwd(Device *dev, float *y, const float *x, const float *w, const float *b, int64_t n,
-                         int64_t in, int64_t out) {
-    GemmOpts o = {.tb = TRANS, .alpha = 1.0f, .bias = b};
+static Status linear_fwd(const Hypernet *hn, Device *dev, float *y, const float *x, const float *w,
+                         const float *b, int64_t n, int64_t in, int64_t out) {
+    GemmOpts o = {.tb = TRANS, .alpha = 1.0f, .bias = b, .dtype = hn->dtype};
     return gemm(dev, matrix(y, n, out), matrix((float *)x, n, in), matrix((float *)w, out, in), o);
 }
 
 /* dW [out,in] += dy^T x, db [out] += column sums of dy. */
 static Status linear_bwd_weight(const Hypernet *hn, Device *dev, float *dw, float *db, const float *dy,
                                 const float *x, int64_t n, int64_t in, int64_t out) {
-    GemmOpts w = {.ta = TRANS, .alpha = 1.0f, .beta = 1.0f}, b = {.alpha = 1.0f, .beta = 1.0f};
+    GemmOpts w = {.ta = TRANS, .alpha = 1.0f, .beta = 1.0f, .dtype = hn->dtype},
+             b = {.alpha = 1.0f, .beta = 1.0f};
     TRY(gemm(dev, matrix(dw, out, in), matrix((float *)dy, n, out), matrix((float *)x, n, in), w));
     return gemm(dev, matrix(db, 1, out), matrix(hn->saved->ones, 1, n), matrix((float *)dy, n, out), b);
 }
 
 /* dx [n,in] = dy [n,out] W. */
-static Status linear_bwd_input(Device *dev, float *dx, const float *dy, const float *w, int64_t n, int64_t in,
-                               int64_t out) {
-    GemmOpts o = {.alpha = 1.0f};
+static Status linear_bwd_input(const Hypernet *hn, Device *dev, float *dx, const float *dy, const float *w,
+                               int64_t n, int64_t in, int64_t out) {
+    GemmOpts o = {.alpha = 1.0f, .dtype = hn->dtype};
     return gemm(dev, matrix(dx, n, in), matrix((float *)dy, n, out), matrix((float *)w, out, in), o);
 }
 
@@ -219,10 +220,10 @@ static Status mlp_fwd(const Hypernet *hn, Device *dev, const MlpActs *a, const f
         TRY(norm_fwd(hn, dev, a->xn, a->stats, x, p.norm, n, d));
     else
         TRY(silu_dropout_fwd(dev, matrix(a->xn, n, d), matrix((float *)x, n, d), dropout_alone(hn, p.site)));
-    TRY(linear_fwd(dev, a->h1, a->xn, param(hn, p.w1), param(hn, p.w1 + 1), n, d, 4 * d));
+    TRY(linear_fwd(hn, dev, a->h1, a->xn, param(hn, p.w1), param(hn, p.w1 + 1), n, d, 4 * d));
     TRY(silu_dropout_fwd(dev, matrix(a->a1, n, 4 * d), matrix(a->h1, n, 4 * d),
                          dropout(hn, p.site + 1, true)));
-    TRY(linear_fwd(dev, a->h2, a->a1, param(hn, p.w2), param(hn, p.w2 + 1), n, 4 * d, out));
+    TRY(linear_fwd(hn, dev, a->h2, a->a1, param(hn, p.w2), param(hn, p.w2 + 1), n, 4 * d, out));
     TRY(silu_dropout_fwd(dev, matrix(a->y, n, out), matrix(a->h2, n, out),
                          dropout(hn, p.site + 2, p.drop_out)));
     if (p.residual) rows_add(a->y, x, n * out);
@@ -237,11 +238,11 @@ static Status mlp_bwd(const Hypernet *hn, Device *dev, float *dx, const float *d
     TRY(silu_dropout_bwd(dev, matrix(dh2, n, out), matrix((float *)dy, n, out), matrix(a->h2, n, out),
                          dropout(hn, p.site + 2, p.drop_out)));
     TRY(linear_bwd_weight(hn, dev, grad(hn, p.w2), grad(hn, p.w2 + 1), dh2, a->a1, n, 4 * d, out));
-    TRY(linear_bwd_input(dev, dh1, dh2, param(hn, p.w2), n, 4 * d, out));
+    TRY(linear_bwd_input(hn, dev, dh1, dh2, param(hn, p.w2), n, 4 * d, out));
     TRY(silu_dropout_bwd(dev, matrix(dh1, n, 4 * d), matrix(dh1, n, 4 * d), matrix(a->h1, n, 4 * d),
                          dropout(hn, p.site + 1, true)));
     TRY(linear_bwd_weight(hn, dev, grad(hn, p.w1), grad(hn, p.w1 + 1), dh1, a->xn, n, d, 4 * d));
-    TRY(linear_bwd_input(dev, dx, dh1, param(hn, p.w1), n, d, 4 * d));
+    TRY(linear_bwd_input(hn, dev, dx, dh1, param(hn, p.w1), n, d, 4 * d));
     if (p.norm >= 0)
         TRY(norm_bwd(hn, dev, dx, dx, x, a->stats, p.norm, n, d));
     else
@@ -272,14 +273,16 @@ static Status head_product(const Hypernet *hn, Device *dev, int i, HeadPass pass
     Tensor z = matrix((pass == HEAD_FWD ? s->z : s->dz)[i] + p.row * width + p.column, p.rows, p.columns);
     z.ld = width;
     if (pass == HEAD_FWD) {
-        GemmOpts o = {
-            .tb = TRANS, .alpha = 1.0f, .bias = bias ? hn->params + s->at.head_b[i] + p.column : NULL};
+        GemmOpts o = {.tb = TRANS,
+                      .alpha = 1.0f,
+                      .bias = bias ? hn->params + s->at.head_b[i] + p.column : NULL,
+                      .dtype = hn->dtype};
         return gemm(dev, z, x, w, o);
     }
     Tensor dx = matrix(s->ga + first * h, p.rows, h);
     Tensor dw = matrix(hn->grads + s->at.head_w[i] + p.column * h, p.columns, h);
-    TRY(gemm(dev, dx, z, w, (GemmOpts){.alpha = 1.0f, .beta = p.beta_x}));
-    TRY(gemm(dev, dw, z, x, (GemmOpts){.ta = TRANS, .alpha = 1.0f, .beta = p.beta_w}));
+    TRY(gemm(dev, dx, z, w, (GemmOpts){.alpha = 1.0f, .beta = p.beta_x, .dtype = hn->dtype}));
+    TRY(gemm(dev, dw, z, x, (GemmOpts){.ta = TRANS, .alpha = 1.0f, .beta = p.beta_w, .dtype = hn->dtype}));
     if (!bias) return OK;
     return gemm(dev, matrix(hn->grads + s->at.head_b[i] + p.column, 1, p.columns), matrix(s->ones, 1, p.rows),
                 z, (GemmOpts){.alpha = 1.0f, .beta = p.beta_w});
@@ -354,7 +357,7 @@ static Status encode(const Hypernet *hn, Device *dev, Tensor embeddings) {
     int64_t d = cfg->latent, e = cfg->embed, t = s->tasks;
     for (int64_t i = 0; i < t; i++)
         memcpy(s->e + i * e, tensor_f32(embeddings) + i * embeddings.ld, (size_t)e * sizeof(float));
-    TRY(linear_fwd(dev, s->task_h, s->e, param(hn, TASK_W), param(hn, TASK_B), t, e, d / 2));
+    TRY(linear_fwd(hn, dev, s->task_h, s->e, param(hn, TASK_W), param(hn, TASK_B), t, e, d / 2));
     TRY(norm_fwd(hn, dev, s->task, s->task_stats, s->task_h, TASK_NORM_W, t, d / 2));
     TRY(norm_fwd(hn, dev, s->depth, s->depth_stats, param(hn, DEPTH), DEPTH_NORM_W, cfg->n_layers, d / 4));
     TRY(norm_fwd(hn, dev, s->type, s->type_stats, param(hn, TYPE), TYPE_NORM_W, cfg->n_modules, d / 4));

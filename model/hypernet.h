@@ -46,6 +46,7 @@ typedef struct HypernetTensor {
 
 typedef struct Hypernet {
     HypernetConfig cfg;
+    DType dtype; /* of its products: DT_F32 (as initialised) or DT_BF16 */
     int64_t n_params;
     HypernetTensor *tensors; /* owns */
     int n_tensors;

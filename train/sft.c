@@ -76,6 +76,7 @@ static Status init_hypernet(Sft *s, int64_t embed) {
     HypernetInit init = {
         .training = true, .sft_start = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
     TRY(hypernet_init(&s->hypernet, s->dev, &s->info.hypernet, init));
+    s->hypernet.dtype = s->llm.dtype;
     s->info.model = strdup(c->model);
     s->info.encoder = strdup(c->encoder);
     s->info.prompt = strdup(c->data.prompt);

@@ -12,6 +12,9 @@ Status gemm(Device *dev, Tensor c, Tensor a, Tensor b, GemmOpts opts) {
           "gemm: c [%lld,%lld] = a [%lld,%lld] times b [%lld,%lld]", (long long)c.dim[0], (long long)c.dim[1],
           (long long)m, (long long)k, (long long)kb, (long long)n);
     CHECK(!opts.bias || opts.beta == 0.0f, "gemm: a bias needs beta 0, not %g", (double)opts.beta);
+    CHECK(opts.dtype == DT_F32 || (opts.dtype == DT_BF16 && opts.alpha == 1.0f && tensor_is_contiguous(b) &&
+                                   (opts.beta == 0.0f || opts.beta == 1.0f)),
+          "gemm: in %s, alpha %g, beta %g", dtype_name(opts.dtype), (double)opts.alpha, (double)opts.beta);
     if (m == 0 || n == 0) return OK;
     return dev->ops->gemm(dev, c.data, c.ld, a.data, a.ld, b.data, b.ld, m, n, k, opts);
 }

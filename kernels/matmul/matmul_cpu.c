@@ -97,23 +97,24 @@ static const uint32_t *rounded(Device *dev, const float *x, int64_t ldx, int64_t
     return (const uint32_t *)(const void *)out;
 }
 
+void matmul_packed(Device *dev, float *c, int64_t ldc, const uint32_t *a, int64_t lda, const void *b,
+                   DType dtype, int64_t m, int64_t n, int64_t k, bool accumulate) {
+    CHECK(dtype != DT_BF16 || dev->bf16_dot, "a bf16 product on a device that has none");
+    Product p = {.c = c, .ldc = ldc, .a = a, .lda = lda, .b = b, .m = m, .n = n, .accumulate = accumulate};
+    p.steps = steps_of(k, dtype);
+    p.tile = dtype == DT_BF16 ? matmul_tile_bf16 : tile_f32(dev);
+    multiply(dev, &p);
+}
+
 /* c[m,n] (+)= a[m,k] B, B [k,n] packed. */
 static Status product(Device *dev, float *c, int64_t ldc, const float *a, int64_t lda, const void *b,
                       DType dtype, int64_t m, int64_t n, int64_t k, bool accumulate) {
     size_t mark = arena_mark(&dev->scratch);
-    Product p = {.c = c, .ldc = ldc, .b = b, .m = m, .n = n, .accumulate = accumulate};
-    p.steps = steps_of(k, dtype);
-    if (dtype == DT_BF16) {
-        CHECK(dev->bf16_dot, "a bf16 weight on a device that cannot multiply it");
-        p.a = rounded(dev, a, lda, m, k);
-        p.lda = p.steps;
-        p.tile = matmul_tile_bf16;
-    } else {
-        p.a = (const uint32_t *)(const void *)a;
-        p.lda = lda;
-        p.tile = tile_f32(dev);
-    }
-    multiply(dev, &p);
+    if (dtype == DT_BF16)
+        matmul_packed(dev, c, ldc, rounded(dev, a, lda, m, k), steps_of(k, dtype), b, dtype, m, n, k,
+                      accumulate);
+    else
+        matmul_packed(dev, c, ldc, (const uint32_t *)(const void *)a, lda, b, dtype, m, n, k, accumulate);
     arena_release(&dev->scratch, mark);
     return OK;
 }
@@ -149,7 +150,7 @@ static void cut_out(Cut *cut, const void *w, DType w_dtype, int64_t n, int64_t k
         if (dtype == DT_BF16 && w_dtype == DT_BF16) {
             memcpy(cut->bf16[i], h, (size_t)cols * sizeof *h);
         } else if (dtype == DT_BF16) {
-            for (int64_t j = 0; j < cols; j++) cut->bf16[i][j] = float_to_bf16(f[j]);
+            matmul_round_bf16(cut->bf16[i], cols, f, cols, 1, cols);
         } else if (w_dtype == DT_BF16) {
             for (int64_t j = 0; j < cols; j++) cut->f32[i][j] = bf16_to_float(h[j]);
         } else {
@@ -204,8 +205,24 @@ static void pack_cut(char *out, const Cut *cut, DType dtype, bool bwd, int64_t s
     }
 }
 
-static size_t packed_bytes(int64_t columns, int64_t inner, DType dtype) {
+size_t matmul_packed_bytes(int64_t columns, int64_t inner, DType dtype) {
     return (size_t)(divide_up(columns, MATMUL_PANEL) * steps_of(inner, dtype)) * MATMUL_STEP_BYTES;
+}
+
+void matmul_pack_side(Device *dev, void *out, const void *w, DType w_dtype, int64_t n, int64_t k, DType dtype,
+                      bool bwd) {
+    int64_t down = divide_up(n, CUT), across = divide_up(k, CUT);
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static)
+    for (int64_t i = 0; i < down; i++) {
+        Cut cut;
+        for (int64_t j = 0; j < across; j++) {
+            cut_out(&cut, w, w_dtype, n, k, i * CUT, j * CUT, dtype);
+            if (bwd)
+                pack_cut(out, &cut, dtype, true, steps_of(n, dtype), j * CUT, i * CUT, k);
+            else
+                pack_cut(out, &cut, dtype, false, steps_of(k, dtype), i * CUT, j * CUT, n);
+        }
+    }
 }
 
 Status matmul_pack_cpu(Device *dev, Arena *arena, Weight *out, const void *w, DType w_dtype, int64_t n,
@@ -215,19 +232,10 @@ Status matmul_pack_cpu(Device *dev, Arena *arena, Weight *out, const void *w, DT
     out->n = n;
     out->k = k;
     out->dtype = dtype;
-    out->fwd = arena_alloc(arena, packed_bytes(n, k, dtype));
-    out->bwd = with_bwd ? arena_alloc(arena, packed_bytes(k, n, dtype)) : NULL;
+    out->fwd = arena_alloc(arena, matmul_packed_bytes(n, k, dtype));
+    out->bwd = with_bwd ? arena_alloc(arena, matmul_packed_bytes(k, n, dtype)) : NULL;
     if (!arena->base) return OK;
-    int64_t down = divide_up(n, CUT), across = divide_up(k, CUT);
-    char *fwd = out->fwd, *bwd = out->bwd;
-#pragma omp parallel for num_threads(dev->n_threads) schedule(static)
-    for (int64_t i = 0; i < down; i++) {
-        Cut cut;
-        for (int64_t j = 0; j < across; j++) {
-            cut_out(&cut, w, w_dtype, n, k, i * CUT, j * CUT, dtype);
-            pack_cut(fwd, &cut, dtype, false, steps_of(k, dtype), i * CUT, j * CUT, n);
-            if (bwd) pack_cut(bwd, &cut, dtype, true, steps_of(n, dtype), j * CUT, i * CUT, k);
-        }
-    }
+    matmul_pack_side(dev, out->fwd, w, w_dtype, n, k, dtype, false);
+    if (with_bwd) matmul_pack_side(dev, out->bwd, w, w_dtype, n, k, dtype, true);
     return OK;
 }

@@ -27,4 +27,13 @@ MatmulTile matmul_tile_bf16;       /* AVX512 F BW VL DQ BF16 */
 /* dst [n rows of ldd bf16] = x [n, k] rounded to nearest even; columns k..ldd-1 are set to zero. */
 void matmul_round_bf16(uint16_t *dst, int64_t ldd, const float *x, int64_t ldx, int64_t n, int64_t k);
 
+/* Bytes of B [inner, columns] packed. */
+size_t matmul_packed_bytes(int64_t columns, int64_t inner, DType dtype);
+/* Packs one side of w [n,k] (f32 or bf16) into out: B = w^T, or with bwd B = w. */
+void matmul_pack_side(Device *dev, void *out, const void *w, DType w_dtype, int64_t n, int64_t k, DType dtype,
+                      bool bwd);
+/* c[m,n] (+)= A B, A [m,k] rows `lda` steps apart, B [k,n] packed. */
+void matmul_packed(Device *dev, float *c, int64_t ldc, const uint32_t *a, int64_t lda, const void *b,
+                   DType dtype, int64_t m, int64_t n, int64_t k, bool accumulate);
+
 #endif

@@ -78,11 +78,16 @@ TARGET void matmul_tile_bf16(float *c, int64_t ldc, const uint32_t *a, int64_t l
 }
 
 TARGET void matmul_round_bf16(uint16_t *dst, int64_t ldd, const float *x, int64_t ldx, int64_t n, int64_t k) {
-    for (int64_t i = 0; i < n; i++, dst += ldd, x += ldx)
-        for (int64_t j = 0; j < ldd; j += 16) {
+    for (int64_t i = 0; i < n; i++, dst += ldd, x += ldx) {
+        int64_t j = 0;
+        for (; j + 16 <= k; j += 16) /* whole vectors apart: masked stores of 16-bit lanes are slow */
+            _mm256_storeu_si256((__m256i *)(void *)(dst + j),
+                                (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x + j)));
+        for (; j < ldd; j += 16) {
             __m512 v = _mm512_maskz_loadu_ps(columns_mask(k - j), x + j);
             _mm256_mask_storeu_epi16(dst + j, columns_mask(ldd - j), (__m256i)_mm512_cvtneps_pbh(v));
         }
+    }
 }
 
 #else

@@ -355,11 +355,29 @@ static void test_damage(void **state) {
     file_unmap(&map);
 }
 
+/* What the fuzzer found worth keeping. */
+static void test_corpus(void **state) {
+    (void)state;
+    MemFile m = mem_file();
+    int n = 0;
+    for (char *text; (text = corpus_next("safetensors", n)); n++) {
+        size_t size;
+        char *bytes;
+        assert_ok(file_read(&bytes, &size, text, 1 << 20));
+        try_bytes(&m, (const uint8_t *)bytes, size);
+        free(bytes);
+        free(text);
+    }
+    assert_true(n > 10);
+    close(m.fd);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reference_bytes), cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_rules),           cmocka_unit_test(test_opaque_and_unaligned),
         cmocka_unit_test(test_shards),          cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_corpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -464,6 +464,8 @@ Status exact_run(ExactReport *out, const ExactModel *model, const ExactSet *sets
     memset(out, 0, sizeof *out);
     CHECK(opts.n_arms > 0 && opts.n_arms <= EXACT_MAX_ARMS, "%d arms", opts.n_arms);
     CHECK(!needs_hypernet(&opts) || (model->hypernet && model->embed), "adapters without a hypernetwork");
+    if (!model->llm->tokenizer)
+        return status_error(E_INPUT, "%s: no tokenizer", model->llm->name ? model->llm->name : "the model");
     if (opts.max_new_tokens <= 0) opts.max_new_tokens = DEFAULT_NEW_TOKENS;
     out->arms = opts.arms;
     out->n_arms = opts.n_arms;

@@ -30,6 +30,8 @@ static size_t strip_end(const char *s, size_t n) {
 
 Status score_encode(TokenBuf *out, int64_t *n_context, const Llm *llm, const char *context, size_t n_ctx,
                     const char *continuation, size_t n_cont) {
+    if (!llm->tokenizer)
+        return status_error(E_INPUT, "%s: no tokenizer", llm->name ? llm->name : "the model");
     TokenizerOpts special = {true};
     TokenBuf whole = {0}, front = {0};
     size_t kept = strip_end(context, n_ctx);

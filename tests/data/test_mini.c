@@ -35,7 +35,8 @@ static void read_split(Suite *suite, const char *split) {
         assert_true(suite->n < FILES_MAX);
         char *path = path_join(dir, entry->d_name);
         ok(json_read(&suite->task[suite->n], path, FILE_BYTES_MAX));
-        strncpy(suite->name[suite->n], entry->d_name, sizeof suite->name[0] - 1);
+        int length = snprintf(suite->name[suite->n], sizeof suite->name[0], "%s", entry->d_name);
+        assert_in_range(length, 1, sizeof suite->name[0] - 1);
         suite->trained[suite->n++] = strcmp(split, "train") == 0;
         free(path);
     }

@@ -281,54 +281,34 @@ static void test_doctor(void **state) {
     run_free(&r);
 }
 
-static bool has_model(const char *name) {
-    Ran r = RUN_INPUT("", "tokenize", "--model", name);
-    bool there = r.code == 0;
-    run_free(&r);
-    return there;
-}
-
-static void test_tokenize(void **state) {
+static void test_inspect(void **state) {
     (void)state;
-    if (!has_model("smollm2-135m-instruct")) skip();
-    const char *text = "Hello world\n\n<|im_start|>user\nna\xc3\xafve \xe2\x82\xac caf\xc3\xa9\n";
-    Ran ids = RUN_INPUT(text, "tokenize", "--model", "smollm2-135m-instruct");
-    assert_int_equal(ids.code, 0);
-    assert_non_null(strstr(ids.out, "[19556,905]\n[]\n[1,4093]\n"));
-    Ran back = RUN_INPUT(ids.out, "tokenize", "--model=smollm2-135m-instruct", "--decode", "-");
-    assert_int_equal(back.code, 0);
-    assert_string_equal(back.out, text);
-    run_free(&back);
-    run_free(&ids);
-    run_expect(RUN_INPUT("\"a\\nb\"\n", "tokenize", "--model", "smollm2-135m-instruct", "--json-in"), 0, "[",
+    static const struct {
+        const char *size, *count; /* of the authors' class */
+    } sizes[] = {{"S", "\"hypernet_parameters\":4994816"},
+                 {"M", "\"hypernet_parameters\":34412288"},
+                 {"L", "\"hypernet_parameters\":55424000"}};
+    for (int i = 0; i < 3; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/configs/mistral-7b-%s.json", TEST_ROOT, sizes[i].size);
+        run_expect(RUN("inspect", path, "--json"), 0, sizes[i].count, NULL);
+        run_expect(RUN("inspect", path), 0, "3,407,872", NULL);
+    }
+    run_expect(RUN("inspect", TEST_ROOT "/tests/golden/hypernet_S.safetensors"), 0, "param.", NULL);
+    run_expect(RUN("inspect", TEST_ROOT "/tests/golden/hypernet_S.safetensors", "--json"), 0, "\"shape\":[",
                NULL);
-    run_expect(RUN_INPUT("\"ok\"\n5\n", "tokenize", "--model", "smollm2-135m-instruct", "--json-in"), 3, "[",
-               "standard input:2");
-    run_expect(RUN_INPUT("[1,-5]\n", "tokenize", "--model", "smollm2-135m-instruct", "--decode"), 3, NULL,
-               "standard input:1");
-    run_expect(RUN_INPUT("[99999999]\n", "tokenize", "--model", "smollm2-135m-instruct", "--decode"), 3, NULL,
-               "standard input:1");
-    run_expect(RUN("tokenize", "--model", "smollm2-135m-instruct", "/no/such/file"), 3, NULL,
-               "/no/such/file");
-}
-
-static void test_template(void **state) {
-    (void)state;
-    const char *model = "smollm2-135m-instruct";
-    if (!has_model(model)) skip();
-    run_expect(RUN_INPUT("[{\"role\":\"user\",\"content\":\"Hi\"}]\n", "template", "--model", model,
-                         "--system", "S\"x"),
-               0,
-               "\"<|im_start|>system\\nS\\\"x<|im_end|>\\n<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>"
-               "assistant\\n\"\n",
-               NULL);
-    run_expect(RUN_INPUT("[{\"role\":\"user\",\"content\":\"Hi\"}]", "template", "--model", model,
-                         "--no-default-system"),
-               0, "\"<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>assistant\\n\"\n", NULL);
-    run_expect(RUN_INPUT("{}\n", "template", "--model", model), 3, NULL, "standard input:1");
-    run_expect(RUN_INPUT("[{\"role\":\"user\"}]\n", "template", "--model", model), 3, NULL, "'content'");
-    run_expect(RUN_INPUT("[{\"role\":\"robot\",\"content\":\"\"}]\n", "template", "--model", model), 3, NULL,
-               "robot");
+    run_expect(RUN("inspect", "/no/such/file"), 3, NULL, "/no/such/file");
+    run_expect(RUN("inspect", dir), 3, NULL, "found none");
+    static const char *const names[] = {"x.safetensors", "x.gguf", "x.h5", "x.json", "x.bin"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        FILE *f = fopen(path, "wb");
+        assert_non_null(f);
+        for (int k = 0; k < 300; k++) fputc(k * 7, f);
+        fclose(f);
+        run_expect(RUN("inspect", path), 3, NULL, names[i]);
+    }
 }
 
 int main(void) {
@@ -345,8 +325,7 @@ int main(void) {
         cmocka_unit_test(test_config_garbage),
         cmocka_unit_test(test_config_keys),
         cmocka_unit_test(test_doctor),
-        cmocka_unit_test(test_tokenize),
-        cmocka_unit_test(test_template),
+        cmocka_unit_test(test_inspect),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -1,0 +1,191 @@
+/* The commands that need models, on the real small ones: lines go in and come out, and a run of two steps
+ * goes all the way from training to chat. Skipped (77) where the models are not in the cache. */
+#include "tests/cli/run.h"
+
+#include <cjson/cJSON.h>
+
+#define MODEL "smollm2-135m-instruct"
+#define ENCODER "minilm-l6-v2"
+
+static char dir[] = "/tmp/t2l-models-XXXXXX";
+
+static int make_dir(void **state) {
+    (void)state;
+    return !mkdtemp(dir) || chdir(dir) != 0;
+}
+
+static int remove_dir(void **state) {
+    (void)state;
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    return chdir("/") != 0 || system(command);
+}
+
+static cJSON *parse_line(const char *text) {
+    cJSON *value = cJSON_ParseWithOpts(text, NULL, false);
+    assert_non_null(value);
+    return value;
+}
+
+static void test_tokenize(void **state) {
+    (void)state;
+    const char *text = "Hello world\n\n<|im_start|>user\nna\xc3\xafve \xe2\x82\xac caf\xc3\xa9\n";
+    Ran ids = RUN_INPUT(text, "tokenize", "--model", MODEL);
+    assert_int_equal(ids.code, 0);
+    assert_non_null(strstr(ids.out, "[19556,905]\n[]\n[1,4093]\n"));
+    Ran back = RUN_INPUT(ids.out, "tokenize", "--model=" MODEL, "--decode", "-");
+    assert_int_equal(back.code, 0);
+    assert_string_equal(back.out, text);
+    run_free(&back);
+    run_free(&ids);
+    run_expect(RUN_INPUT("\"a\\nb\"\n", "tokenize", "--model", MODEL, "--json-in"), 0, "[", NULL);
+    run_expect(RUN_INPUT("\"ok\"\n5\n", "tokenize", "--model", MODEL, "--json-in"), 3, "[",
+               "standard input:2");
+    run_expect(RUN_INPUT("[1,-5]\n", "tokenize", "--model", MODEL, "--decode"), 3, NULL, "standard input:1");
+    run_expect(RUN_INPUT("[99999999]\n", "tokenize", "--model", MODEL, "--decode"), 3, NULL,
+               "standard input:1");
+    run_expect(RUN("tokenize", "--model", MODEL, "/no/such/file"), 3, NULL, "/no/such/file");
+}
+
+static void test_template(void **state) {
+    (void)state;
+    run_expect(RUN_INPUT("[{\"role\":\"user\",\"content\":\"Hi\"}]\n", "template", "--model", MODEL,
+                         "--system", "S\"x"),
+               0,
+               "\"<|im_start|>system\\nS\\\"x<|im_end|>\\n<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>"
+               "assistant\\n\"\n",
+               NULL);
+    run_expect(RUN_INPUT("[{\"role\":\"user\",\"content\":\"Hi\"}]", "template", "--model", MODEL,
+                         "--no-default-system"),
+               0, "\"<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>assistant\\n\"\n", NULL);
+    run_expect(RUN_INPUT("{}\n", "template", "--model", MODEL), 3, NULL, "standard input:1");
+    run_expect(RUN_INPUT("[{\"role\":\"user\"}]\n", "template", "--model", MODEL), 3, NULL, "'content'");
+    run_expect(RUN_INPUT("[{\"role\":\"robot\",\"content\":\"\"}]\n", "template", "--model", MODEL), 3, NULL,
+               "robot");
+}
+
+static double number_in(const char *line, const char *key) {
+    cJSON *value = parse_line(line), *n = cJSON_GetObjectItemCaseSensitive(value, key);
+    assert_true(cJSON_IsNumber(n));
+    double v = n->valuedouble;
+    cJSON_Delete(value);
+    return v;
+}
+
+static void test_score(void **state) {
+    (void)state;
+    const char *lines = "{\"context\":\"The capital of France is\",\"continuation\":\" Paris\"}\n"
+                        "{\"context\":\"The capital of France is\",\"continuation\":\" zebra\"}\n";
+    Ran together = RUN_INPUT(lines, "score", "--model", MODEL),
+        apart = RUN_INPUT(lines, "score", "--model", MODEL, "--batch", "1");
+    if (together.code) fail_msg("%s", together.err);
+    assert_string_equal(together.out, apart.out);
+    const char *second = strchr(together.out, '\n') + 1;
+    assert_true(number_in(together.out, "logprob") > number_in(second, "logprob") + 3);
+    assert_float_equal(number_in(together.out, "tokens"), 1, 0);
+    assert_non_null(strstr(second, "\"greedy\":false"));
+    run_free(&together);
+    run_free(&apart);
+    run_expect(RUN_INPUT("{\"context\":\"a\"}\n", "score", "--model", MODEL), 3, NULL, "'continuation'");
+    run_expect(RUN_INPUT("", "score", "--model", MODEL), 0, NULL, NULL);
+}
+
+static void test_complete(void **state) {
+    (void)state;
+    const char *lines =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"What is the capital of France?\"}]}\n"
+        "{\"prompt\":\"1 2 3 4 5 6\"}\n";
+    Ran greedy = RUN_INPUT(lines, "complete", "--model", MODEL, "--max-tokens", "12");
+    if (greedy.code) fail_msg("%s", greedy.err);
+    assert_non_null(strstr(greedy.out, "Paris"));
+    assert_non_null(strstr(greedy.out, "\"finish\":\"stop\""));
+    assert_non_null(strstr(greedy.out, "\"tokens\":12,\"finish\":\"length\""));
+    Ran again = RUN_INPUT(lines, "complete", "--model", MODEL, "--max-tokens", "12", "--batch", "1",
+                          "--threads", "1");
+    assert_string_equal(greedy.out, again.out);
+    run_free(&again);
+    run_free(&greedy);
+    Ran a = RUN_INPUT(lines, "complete", "--model", MODEL, "--max-tokens", "8", "--temperature", "1",
+                      "--seed", "3");
+    Ran b = RUN_INPUT(lines, "complete", "--model", MODEL, "--max-tokens", "8", "--temperature", "1",
+                      "--seed", "3");
+    assert_int_equal(a.code, 0);
+    assert_string_equal(a.out, b.out);
+    run_free(&a);
+    run_free(&b);
+    run_expect(RUN_INPUT("{\"prompt\":\"\"}\n", "complete", "--model", MODEL), 3, NULL, "standard input:1");
+    run_expect(RUN("complete", "--model", MODEL, "--t2l", "x"), 2, NULL, "--describe");
+    run_expect(RUN("complete", "--model", MODEL, "--adapter", "/no/such"), 3, NULL, "/no/such");
+}
+
+static void test_embed(void **state) {
+    (void)state;
+    Ran r = RUN_INPUT("Sort the words.\nsort the words\n", "embed", "--encoder", ENCODER);
+    if (r.code) fail_msg("%s", r.err);
+    cJSON *first = parse_line(r.out);
+    double sum = 0;
+    int n = cJSON_GetArraySize(first);
+    for (cJSON *x = first->child; x; x = x->next) sum += x->valuedouble * x->valuedouble;
+    assert_true(n == 384);
+    assert_float_equal(sum, n, 0.01 * n); /* length sqrt(E) */
+    cJSON_Delete(first);
+    run_free(&r);
+}
+
+#define TINY                                                                                \
+    "name=tiny", "data.tasks=t2l-mini/train", "data.max_tasks=2", "data.max_tokens=64",     \
+        "train.batch_tasks=2", "hypernet.latent=16", "hypernet.head=32", "hypernet.size=S", \
+        "train.log_every=1", "-q"
+
+/* From training to an adapter that is used; the described and the written adapter answer alike. */
+static void test_run(void **state) {
+    (void)state;
+    run_expect(RUN("train", "sft", TINY, "train.steps=2"), 0, "runs/tiny/ckpt/step_00000002", NULL);
+    Ran whole = RUN("inspect", "runs/tiny", "--json");
+    assert_int_equal(whole.code, 0);
+    run_expect(RUN("train", "sft", TINY, "train.steps=2", "name=again", "--resume"), 3, NULL, "again");
+    run_expect(RUN("generate", "--t2l", "runs/tiny", "--text", "Sort the words.", "-o", "sorter"), 0,
+               "sorter\n", NULL);
+    run_expect(
+        RUN_INPUT("one\n\nthree\n", "generate", "--t2l", "runs/tiny/ckpt/last", "--file", "-", "-o", "many"),
+        0, "many/0001\nmany/0003\n", NULL);
+    run_expect(RUN("inspect", "sorter"), 0, "alpha / sqrt(rank)", NULL);
+    run_expect(RUN("generate", "--t2l", "runs", "--text", "x", "-o", "y"), 3, NULL, "no checkpoint");
+    run_expect(RUN("generate", "--t2l", "runs/tiny", "-o", "y"), 2, NULL, "--text");
+    Ran described = RUN("chat", "--json", "--max-tokens", "4", "--model", MODEL, "--t2l", "runs/tiny",
+                        "--describe", "Sort the words.", "b a");
+    Ran written = RUN("chat", "--json", "--max-tokens", "4", "--model", MODEL, "--adapter", "sorter", "b a");
+    if (described.code) fail_msg("%s", described.err);
+    assert_string_equal(described.out, written.out);
+    run_free(&described);
+    run_free(&written);
+    run_expect(RUN("eval", "-q", "--model", MODEL, "--adapter", "sorter", "--t2l", "runs/tiny", "--data",
+                   "t2l-mini/heldout", "--tasks", "alive", "--limit", "2", "--max-tokens", "4", "--heldout",
+                   "-o", "out"),
+               0, "sorter", NULL);
+    assert_int_equal(access("out/items.jsonl", R_OK), 0);
+    assert_int_equal(access("out/results.json", R_OK), 0);
+    assert_int_not_equal(access("out/items.jsonl.part", R_OK), 0);
+    run_expect(RUN("eval", "--model", MODEL, "--data", "t2l-mini/heldout", "--tasks", "nosuch"), 2, NULL,
+               "nosuch");
+    run_free(&whole);
+}
+
+static bool has_models(void) {
+    Ran r = RUN("doctor");
+    bool there = !strstr(r.out, MODEL " is not here") && !strstr(r.out, ENCODER " is not here");
+    run_free(&r);
+    return there;
+}
+
+int main(void) {
+    if (!has_models()) {
+        fputs("skipped: the models are not in the cache; build/t2l fetch " MODEL " " ENCODER "\n", stderr);
+        return 77;
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tokenize), cmocka_unit_test(test_template), cmocka_unit_test(test_score),
+        cmocka_unit_test(test_complete), cmocka_unit_test(test_embed),    cmocka_unit_test(test_run),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}

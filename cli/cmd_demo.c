@@ -36,20 +36,15 @@ static int64_t count_items(const Task *tasks, int64_t n, int64_t examples) {
     return items;
 }
 
-/* Two steps that change nothing, timed; the first one also warms up. */
 static Status print_estimate(Demo *d) {
     const Config *c = &d->config;
-    SftStep step;
-    double seconds = 0;
-    for (int i = 0; i < 2; i++) {
-        double t = now_seconds();
-        TRY(sft_step(&step, &d->sft, (SftStepOpts){.update = false}));
-        seconds = now_seconds() - t;
-    }
-    double train = seconds * (double)c->train.steps, rate = (double)step.tokens / seconds;
+    double seconds;
+    int64_t tokens;
+    TRY(sft_time_step(&seconds, &tokens, &d->sft));
+    double train = seconds * (double)c->train.steps, rate = (double)tokens / seconds;
     int64_t items = count_items(d->sft.tasks.tasks, d->sft.source.n_tasks, c->eval.examples) +
                     count_items(d->heldout.tasks, d->heldout.n, c->eval.examples);
-    double each = (double)step.tokens / (double)c->train.batch_tasks;
+    double each = (double)tokens / (double)c->train.batch_tasks;
     double eval = (double)items * each / (rate * EVAL_SPEED);
     fprintf(stderr,
             "This will take about %.1f minutes on this machine: training %lld steps %.1f min (%.0f "

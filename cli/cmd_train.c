@@ -2,8 +2,18 @@
 #include "cli/cli.h"
 #include "cli/run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static Status print_estimate(Sft *sft) {
+    double seconds;
+    int64_t tokens, steps = sft->cfg->train.steps;
+    TRY(sft_time_step(&seconds, &tokens, sft));
+    fprintf(stderr, "training: %lld steps of about %.2f s on this machine: about %.1f minutes\n",
+            (long long)steps, seconds, (double)steps * seconds / 60);
+    return OK;
+}
 
 static Status train(Cli *cli, Device *dev, const Config *config, const RunFiles *files, bool resume) {
     Sft sft;
@@ -11,7 +21,8 @@ static Status train(Cli *cli, Device *dev, const Config *config, const RunFiles 
     SftPaths paths = {files->model, files->encoder, files->tasks};
     SftRun run = {.run_dir = files->dir, .resume = resume, .quiet = cli->quiet, .stop = cli->stop};
     TRY(sft_init(&sft, dev, config, &paths, cli->quiet));
-    Status s = sft_run(&result, &sft, run);
+    Status s = cli->quiet ? OK : print_estimate(&sft);
+    if (status_is_ok(s)) s = sft_run(&result, &sft, run);
     if (result.ckpt) puts(result.ckpt);
     free(result.ckpt);
     sft_free(&sft);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ESTIMATE_STEPS = 2 };
+enum { TIMED_STEPS = 3 }; /* the first one warms up */
 
 typedef struct RunLog {
     FILE *f; /* owns: metrics.jsonl */
@@ -76,21 +76,17 @@ static Status write_config(const Sft *s, const char *run_dir) {
     return st;
 }
 
-/* Times a few steps that update nothing and says how long the run will take. */
-static Status estimate(Sft *s, bool quiet) {
+Status sft_time_step(double *seconds, int64_t *tokens, Sft *s) {
     SftStep step;
     SftStepOpts dry = {false};
-    double best = 1e30;
-    for (int i = 0; i < ESTIMATE_STEPS; i++) {
+    *seconds = 1e30;
+    for (int i = 0; i < TIMED_STEPS; i++) {
         double t = now_seconds();
         TRY(sft_step(&step, s, dry));
         t = now_seconds() - t;
-        if (t < best) best = t;
+        if (t < *seconds) *seconds = t;
+        *tokens = step.tokens;
     }
-    double left = (double)(s->cfg->train.steps - s->info.step) * best;
-    if (!quiet)
-        fprintf(stderr, "training: %lld steps of about %.2f s on this machine: about %.1f minutes\n",
-                (long long)(s->cfg->train.steps - s->info.step), best, left / 60.0);
     return OK;
 }
 
@@ -152,7 +148,6 @@ Status sft_run(SftResult *out, Sft *s, SftRun opts) {
     TRY(file_mkdirs(opts.run_dir));
     if (opts.resume) TRY(resume(s, opts.run_dir));
     TRY(write_config(s, opts.run_dir));
-    TRY(estimate(s, opts.quiet));
     Status st = open_log(&log, opts.run_dir, s->info.step);
     if (status_is_ok(st)) {
         int64_t before = log.tokens;

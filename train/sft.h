@@ -57,7 +57,9 @@ typedef struct SftResult {
     double seconds, tokens_per_s;
 } SftResult;
 
-/* The whole run: init, estimate, steps, checkpoints. */
+/* Seconds and tokens of one step on this machine: the best of a few that update nothing. */
+Status sft_time_step(double *seconds, int64_t *tokens, Sft *s);
+/* The whole run: steps, log, checkpoints. */
 Status sft_run(SftResult *out, Sft *s, SftRun opts);
 
 #endif

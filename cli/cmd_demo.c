@@ -42,7 +42,7 @@ static Status print_estimate(Demo *d) {
     int64_t tokens;
     TRY(sft_time_step(&seconds, &tokens, &d->sft));
     double train = seconds * (double)c->train.steps, rate = (double)tokens / seconds;
-    int64_t items = count_items(d->sft.tasks.tasks, d->sft.source.n_tasks, c->eval.examples) +
+    int64_t items = count_items(d->sft.tasks.tasks, d->sft.source.n_tasks, c->eval.seen_examples) +
                     count_items(d->heldout.tasks, d->heldout.n, c->eval.examples);
     double each = (double)tokens / (double)c->train.batch_tasks;
     double eval = (double)items * each / (rate * EVAL_SPEED);
@@ -146,7 +146,7 @@ static Status evaluate(Demo *d) {
     ExactSet sets[2] = {{.tasks = d->sft.tasks.tasks, .n_tasks = d->sft.source.n_tasks},
                         {.tasks = d->heldout.tasks, .n_tasks = d->heldout.n, .heldout = true}};
     for (int i = 0; i < 2; i++) {
-        sets[i].examples = c->eval.examples;
+        sets[i].examples = sets[i].heldout ? c->eval.examples : c->eval.seen_examples;
         sets[i].descriptions = c->eval.descriptions;
     }
     TRY(t2l_open(&maker, &d->dev, d->trained.ckpt, d->cli->cache, MADE_TOGETHER));

@@ -84,7 +84,8 @@ static const Key keys[] = {
     I(train.save_every, "10000", 0, BIG, "steps between checkpoints; 0: only at the end", "reference"),
     I(train.log_every, "10", 1, BIG, "steps between lines of metrics.jsonl", "chosen"),
 
-    I(eval.examples, "0", 0, BIG, "test examples a task; 0: all", "chosen"),
+    I(eval.examples, "0", 0, BIG, "test examples a held-out task; 0: all", "chosen"),
+    I(eval.seen_examples, "0", 0, BIG, "test examples a task that was trained; 0: all", "chosen"),
     I(eval.descriptions, "3", 1, 1024, "unseen descriptions a task", "paper, 4"),
     I(eval.max_new_tokens, "512", 1, 65536, "longest answer", "reference"),
     I(eval.slots, "0", 0, 1024, "answers decoded together; 0: 64", "chosen"),

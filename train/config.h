@@ -53,7 +53,7 @@ typedef struct Config {
         int64_t save_every, log_every;
     } train;
     struct {
-        int64_t examples, descriptions, max_new_tokens, slots;
+        int64_t examples, seen_examples, descriptions, max_new_tokens, slots;
     } eval;
     ConfigShapes shapes;
     cJSON *json; /* owns: every key with its value in force, as `t2l config` prints it */

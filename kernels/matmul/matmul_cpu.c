@@ -50,11 +50,23 @@ static void run_task(const Product *p, int64_t tiles, int64_t tile0, int64_t til
         for (int64_t j = panel0; j < panel1; j += group) {
             int64_t end = (j + group < panel1 ? j + group : panel1) * MATMUL_PANEL;
             int64_t cols = (end < p->n ? end : p->n) - j * MATMUL_PANEL;
-            const char *b = p->b + j * stride + s * MATMUL_STEP_BYTES;
-            for (int64_t t = tile0; t < tile1; t++) {
-                int64_t row = part(p->m, tiles, t), rows = part(p->m, tiles, t + 1) - row;
-                p->tile(p->c + row * p->ldc + j * MATMUL_PANEL, p->ldc, p->a + row * p->lda + s, p->lda, b,
-                        stride, steps, (int)rows, cols, p->accumulate || s > 0);
+            MatmulTileArgs t = {.ldc = p->ldc,
+                                .lda = p->lda,
+                                .b = p->b + j * stride + s * MATMUL_STEP_BYTES,
+                                .panel_stride = stride,
+                                .steps = steps,
+                                .cols = cols,
+                                .next_parts = tile1 - tile0,
+                                .load = p->accumulate || s > 0};
+            for (int64_t i = tile0; i < tile1; i++) {
+                int64_t row = part(p->m, tiles, i);
+                t.rows = (int)(part(p->m, tiles, i + 1) - row);
+                t.c = p->c + row * p->ldc + j * MATMUL_PANEL;
+                t.a = p->a + row * p->lda + s;
+                /* Each of the tiles fetches its share of the next panel. */
+                if (t.next_parts > 1)
+                    t.next = t.b + stride + (i - tile0) * (steps * MATMUL_STEP_BYTES / t.next_parts);
+                p->tile(&t);
             }
         }
     }
@@ -77,11 +89,11 @@ static void multiply(Device *dev, const Product *p) {
 
 static MatmulTile *tile_f32(const Device *dev) {
 #if defined(__x86_64__)
-    if (dev->avx512) return matmul_tile_f32_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return matmul_tile_f32_avx2;
+    if (dev->avx512) return matmul_run_f32_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return matmul_run_f32_avx2;
 #endif
     (void)dev;
-    return matmul_tile_f32;
+    return matmul_run_f32;
 }
 
 /* x [m,k] as bf16 pairs in scratch. */
@@ -102,7 +114,7 @@ void matmul_packed(Device *dev, float *c, int64_t ldc, const uint32_t *a, int64_
     CHECK(dtype != DT_BF16 || dev->bf16_dot, "a bf16 product on a device that has none");
     Product p = {.c = c, .ldc = ldc, .a = a, .lda = lda, .b = b, .m = m, .n = n, .accumulate = accumulate};
     p.steps = steps_of(k, dtype);
-    p.tile = dtype == DT_BF16 ? matmul_tile_bf16 : tile_f32(dev);
+    p.tile = dtype == DT_BF16 ? matmul_run_bf16 : tile_f32(dev);
     multiply(dev, &p);
 }
 

@@ -15,14 +15,30 @@ enum {
 
 /* c[rows,cols] = (load ? c : 0) + A B. A: rows `lda` steps apart. B: ceil(cols / 32) panels `panel_stride`
  * bytes apart. Every sum runs over the steps one by one, whatever rows and cols are: a row's bits depend on
- * that row only. */
-typedef void MatmulTile(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const char *b,
-                        int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load);
+ * that row only. next (or NULL): memory to bring nearer meanwhile, MATMUL_STEP_BYTES / next_parts of it for
+ * every step. */
+typedef struct MatmulTileArgs {
+    float *c;
+    int64_t ldc;
+    const uint32_t *a;
+    int64_t lda;
+    const char *b;
+    int64_t panel_stride, steps, cols;
+    const char *next;
+    int64_t next_parts;
+    int rows;
+    bool load;
+} MatmulTileArgs;
+typedef void MatmulTile(const MatmulTileArgs *t);
 
-MatmulTile matmul_tile_f32;        /* any CPU */
-MatmulTile matmul_tile_f32_avx2;   /* AVX2, FMA */
-MatmulTile matmul_tile_f32_avx512; /* AVX512 F */
-MatmulTile matmul_tile_bf16;       /* AVX512 F BW VL DQ BF16 */
+MatmulTile matmul_run_f32;        /* any CPU */
+MatmulTile matmul_run_f32_avx2;   /* AVX2, FMA */
+MatmulTile matmul_run_f32_avx512; /* AVX512 F */
+MatmulTile matmul_run_bf16;       /* AVX512 F BW VL DQ BF16 */
+
+/* matmul_run_f32_avx512 with its arguments one by one, for gemm. */
+void matmul_tile_f32_avx512(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const char *b,
+                            int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load);
 
 /* dst [n rows of ldd bf16] = x [n, k] rounded to nearest even; columns k..ldd-1 are set to zero. */
 void matmul_round_bf16(uint16_t *dst, int64_t ldd, const float *x, int64_t ldx, int64_t n, int64_t k);

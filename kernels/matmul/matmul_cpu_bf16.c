@@ -14,25 +14,37 @@ INLINE __mmask16 columns_mask(int64_t cols) {
     return cols >= 16 ? 0xffff : cols <= 0 ? 0 : (__mmask16)((1u << cols) - 1);
 }
 
-/* rows and panels are constants where this is inlined: the sums live in registers. */
-INLINE void tile(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const char *b, int64_t panel_stride,
-                 int64_t steps, const int rows, const int panels, int64_t cols, bool load) {
-    __m512 sum[24];
+#define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+
+/* rows, panels and far are constants where this is inlined: the sums live in registers. */
+INLINE void tile(const MatmulTileArgs *t, float *c, const char *b, int64_t cols, const int rows,
+                 const int panels, const bool far) {
     const int vectors = 2 * panels;
+    const int64_t ldc = t->ldc, lda = t->lda, steps = t->steps, stride = t->panel_stride;
+    const uint32_t *a = t->a;
+    const char *next = far ? t->next : NULL;
+    const int64_t next_step = far ? MATMUL_STEP_BYTES / t->next_parts : 0;
+    __m512 sum[24];
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++)
+        for (int v = 0; v < vectors; v++) {
+            float *at = c + r * ldc + 16 * v;
             sum[r * vectors + v] =
-                load ? _mm512_maskz_loadu_ps(columns_mask(cols - 16 * v), c + r * ldc + 16 * v)
-                     : _mm512_setzero_ps();
+                t->load ? _mm512_maskz_loadu_ps(columns_mask(cols - 16 * v), at) : _mm512_setzero_ps();
+            _mm_prefetch((const char *)at, _MM_HINT_ET0);
+        }
     for (int64_t s = 0; s < steps; s++) {
         __m512bh w[8];
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            const char *at = b + v / 2 * panel_stride + v % 2 * 64;
+            const char *at = b + v / 2 * stride + v % 2 * 64;
             w[v] = (__m512bh)_mm512_load_si512(at);
-            _mm_prefetch(at + AHEAD, _MM_HINT_T0);
+            if (!far) _mm_prefetch(at + AHEAD, _MM_HINT_T0);
+        }
+        if (far) {
+            _mm_prefetch(next, _MM_HINT_T1);
+            next += next_step;
         }
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
@@ -50,29 +62,32 @@ INLINE void tile(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const ch
             _mm512_mask_storeu_ps(c + r * ldc + 16 * v, columns_mask(cols - 16 * v), sum[r * vectors + v]);
 }
 
-/* The shapes that are compiled: rows x panels. Fewer panels than a shape's most go one by one. */
+/* The shapes that are compiled. Few rows: several panels at once, while there are that many. */
 #define SHAPES(X) X(1, 4) X(2, 4) X(3, 4) X(4, 2) X(5, 2) X(6, 2)
-#define ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 
-TARGET void matmul_tile_bf16(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const char *b,
-                             int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load) {
-#define X(r, p)                                                         \
-    if (rows == r && cols > (p - 1) * MATMUL_PANEL) {                   \
-        tile(c, ldc, a, lda, b, panel_stride, steps, r, p, cols, load); \
-        return;                                                         \
+TARGET void matmul_run_bf16(const MatmulTileArgs *t) {
+    float *c = t->c;
+    const char *b = t->b;
+#define X(r, p)                                             \
+    if (t->rows == r && t->cols > (p - 1) * MATMUL_PANEL) { \
+        tile(t, c, b, t->cols, r, p, false);                \
+        return;                                             \
     }
     SHAPES(X)
 #undef X
-    for (; cols > 0; cols -= MATMUL_PANEL, c += MATMUL_PANEL, b += panel_stride) {
-        switch (rows) {
-#define X(r)                                                            \
-    case r:                                                             \
-        tile(c, ldc, a, lda, b, panel_stride, steps, r, 1, cols, load); \
+    for (int64_t cols = t->cols; cols > 0; cols -= MATMUL_PANEL, c += MATMUL_PANEL, b += t->panel_stride) {
+        switch (t->next && t->next_parts > 1 ? t->rows + MATMUL_ROWS : t->rows) {
+#define X(r)                              \
+    case r:                               \
+        tile(t, c, b, cols, r, 1, false); \
+        break;                            \
+    case r + MATMUL_ROWS:                 \
+        tile(t, c, b, cols, r, 1, true);  \
         break;
             ROWS(X)
 #undef X
         default:
-            CHECK(false, "tile of %d rows", rows);
+            CHECK(false, "tile of %d rows", t->rows);
         }
     }
 }
@@ -92,10 +107,8 @@ TARGET void matmul_round_bf16(uint16_t *dst, int64_t ldd, const float *x, int64_
 
 #else
 
-void matmul_tile_bf16(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const char *b,
-                      int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load) {
-    (void)c, (void)ldc, (void)a, (void)lda, (void)b, (void)panel_stride, (void)steps, (void)rows, (void)cols;
-    (void)load;
+void matmul_run_bf16(const MatmulTileArgs *t) {
+    (void)t;
     CHECK(false, "no bf16 products on this CPU");
 }
 

@@ -16,26 +16,35 @@ INLINE AVX512 __mmask16 columns_mask(int64_t cols) {
     return cols >= 16 ? 0xffff : cols <= 0 ? 0 : (__mmask16)((1u << cols) - 1);
 }
 
-/* rows and panels are constants where this is inlined: the sums live in registers. */
-INLINE AVX512 void tile_avx512(float *c, int64_t ldc, const float *a, int64_t lda, const char *b,
-                               int64_t panel_stride, int64_t steps, const int rows, const int panels,
-                               int64_t cols, bool load) {
-    __m512 sum[24];
+/* rows, panels and far are constants where this is inlined: the sums live in registers. */
+INLINE AVX512 void tile_avx512(const MatmulTileArgs *t, float *c, const char *b, int64_t cols, const int rows,
+                               const int panels, const bool far) {
     const int vectors = 2 * panels;
+    const int64_t ldc = t->ldc, lda = t->lda, steps = t->steps, stride = t->panel_stride;
+    const float *a = (const float *)(const void *)t->a;
+    const char *next = far ? t->next : NULL;
+    const int64_t next_step = far ? MATMUL_STEP_BYTES / t->next_parts : 0;
+    __m512 sum[24];
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
-        for (int v = 0; v < vectors; v++)
+        for (int v = 0; v < vectors; v++) {
+            float *at = c + r * ldc + 16 * v;
             sum[r * vectors + v] =
-                load ? _mm512_maskz_loadu_ps(columns_mask(cols - 16 * v), c + r * ldc + 16 * v)
-                     : _mm512_setzero_ps();
+                t->load ? _mm512_maskz_loadu_ps(columns_mask(cols - 16 * v), at) : _mm512_setzero_ps();
+            _mm_prefetch((const char *)at, _MM_HINT_ET0);
+        }
     for (int64_t s = 0; s < steps; s++) {
         __m512 w[8];
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            const char *at = b + v / 2 * panel_stride + v % 2 * 64;
+            const char *at = b + v / 2 * stride + v % 2 * 64;
             w[v] = _mm512_load_ps(at);
-            _mm_prefetch(at + AHEAD, _MM_HINT_T0);
+            if (!far) _mm_prefetch(at + AHEAD, _MM_HINT_T0);
+        }
+        if (far) {
+            _mm_prefetch(next, _MM_HINT_T1);
+            next += next_step;
         }
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++) {
@@ -53,30 +62,49 @@ INLINE AVX512 void tile_avx512(float *c, int64_t ldc, const float *a, int64_t ld
             _mm512_mask_storeu_ps(c + r * ldc + 16 * v, columns_mask(cols - 16 * v), sum[r * vectors + v]);
 }
 
+/* The shapes that are compiled. Few rows: several panels at once, while there are that many. */
 #define SHAPES(X) X(1, 4) X(2, 4) X(3, 4) X(4, 2) X(5, 2) X(6, 2)
 
-AVX512 void matmul_tile_f32_avx512(float *c, int64_t ldc, const uint32_t *a_steps, int64_t lda, const char *b,
-                                   int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load) {
-    const float *a = (const float *)(const void *)a_steps;
-#define X(r, p)                                                                \
-    if (rows == r && cols > (p - 1) * MATMUL_PANEL) {                          \
-        tile_avx512(c, ldc, a, lda, b, panel_stride, steps, r, p, cols, load); \
-        return;                                                                \
+AVX512 void matmul_run_f32_avx512(const MatmulTileArgs *t) {
+    float *c = t->c;
+    const char *b = t->b;
+#define X(r, p)                                             \
+    if (t->rows == r && t->cols > (p - 1) * MATMUL_PANEL) { \
+        tile_avx512(t, c, b, t->cols, r, p, false);         \
+        return;                                             \
     }
     SHAPES(X)
 #undef X
-    for (; cols > 0; cols -= MATMUL_PANEL, c += MATMUL_PANEL, b += panel_stride) {
-        switch (rows) {
-#define X(r)                                                                   \
-    case r:                                                                    \
-        tile_avx512(c, ldc, a, lda, b, panel_stride, steps, r, 1, cols, load); \
+    for (int64_t cols = t->cols; cols > 0; cols -= MATMUL_PANEL, c += MATMUL_PANEL, b += t->panel_stride) {
+        switch (t->next && t->next_parts > 1 ? t->rows + MATMUL_ROWS : t->rows) {
+#define X(r)                                     \
+    case r:                                      \
+        tile_avx512(t, c, b, cols, r, 1, false); \
+        break;                                   \
+    case r + MATMUL_ROWS:                        \
+        tile_avx512(t, c, b, cols, r, 1, true);  \
         break;
             ROWS(X)
 #undef X
         default:
-            CHECK(false, "tile of %d rows", rows);
+            CHECK(false, "tile of %d rows", t->rows);
         }
     }
+}
+
+void matmul_tile_f32_avx512(float *c, int64_t ldc, const uint32_t *a, int64_t lda, const char *b,
+                            int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load) {
+    MatmulTileArgs t = {.c = c,
+                        .ldc = ldc,
+                        .a = a,
+                        .lda = lda,
+                        .b = b,
+                        .panel_stride = panel_stride,
+                        .steps = steps,
+                        .cols = cols,
+                        .rows = rows,
+                        .load = load};
+    matmul_run_f32_avx512(&t);
 }
 
 /* 16 columns of one panel. */
@@ -114,13 +142,15 @@ INLINE AVX2 void tile_avx2(float *c, int64_t ldc, const float *a, int64_t lda, c
     }
 }
 
-AVX2 void matmul_tile_f32_avx2(float *c, int64_t ldc, const uint32_t *a_steps, int64_t lda, const char *b,
-                               int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load) {
+AVX2 void matmul_run_f32_avx2(const MatmulTileArgs *t) {
+    const int64_t ldc = t->ldc, lda = t->lda, steps = t->steps, cols = t->cols;
+    const int rows = t->rows;
+    const bool load = t->load;
     for (int64_t j = 0; j < cols; j += 16) {
-        const char *panel = b + j / MATMUL_PANEL * panel_stride + j % MATMUL_PANEL * 4;
-        const float *w = (const float *)(const void *)panel, *a = (const float *)(const void *)a_steps;
+        const char *panel = t->b + j / MATMUL_PANEL * t->panel_stride + j % MATMUL_PANEL * 4;
+        const float *w = (const float *)(const void *)panel, *a = (const float *)(const void *)t->a;
         for (int r = 0; r < rows; r += 6, a += 6 * lda) {
-            float *to = c + r * ldc + j;
+            float *to = t->c + r * ldc + j;
             switch (rows - r) {
             case 1:
                 tile_avx2(to, ldc, a, lda, w, steps, 1, cols - j, load);
@@ -161,13 +191,15 @@ INLINE void tile_plain(float *c, int64_t ldc, const float *a, int64_t lda, const
             if (j < cols) c[r * ldc + j] = sum[r][j];
 }
 
-void matmul_tile_f32(float *c, int64_t ldc, const uint32_t *a_steps, int64_t lda, const char *b,
-                     int64_t panel_stride, int64_t steps, int rows, int64_t cols, bool load) {
+void matmul_run_f32(const MatmulTileArgs *t) {
+    const int64_t ldc = t->ldc, lda = t->lda, steps = t->steps, cols = t->cols;
+    const int rows = t->rows;
+    const bool load = t->load;
     for (int64_t j = 0; j < cols; j += 8) {
-        const char *panel = b + j / MATMUL_PANEL * panel_stride + j % MATMUL_PANEL * 4;
-        const float *w = (const float *)(const void *)panel, *a = (const float *)(const void *)a_steps;
+        const char *panel = t->b + j / MATMUL_PANEL * t->panel_stride + j % MATMUL_PANEL * 4;
+        const float *w = (const float *)(const void *)panel, *a = (const float *)(const void *)t->a;
         for (int r = 0; r < rows; r += 4, a += 4 * lda) {
-            float *to = c + r * ldc + j;
+            float *to = t->c + r * ldc + j;
             switch (rows - r) {
             case 1:
                 tile_plain(to, ldc, a, lda, w, steps, 1, cols - j, load);

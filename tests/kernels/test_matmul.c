@@ -173,8 +173,17 @@ static void plain_tile(void **state) {
             double *want = test_f64(rows * n);
             double naive = reference(want, &y0, &x, tensor_f32(w.t), n, k, k, 1, DT_F32, load);
             if (load) mat_copy(&y, &y0);
-            matmul_tile_f32(tensor_f32(y.t), y.t.ld, x.t.data, x.t.ld, packed.fwd, k * MATMUL_STEP_BYTES, k,
-                            rows, n, load);
+            MatmulTileArgs args = {.c = tensor_f32(y.t),
+                                   .ldc = y.t.ld,
+                                   .a = x.t.data,
+                                   .lda = x.t.ld,
+                                   .b = packed.fwd,
+                                   .panel_stride = k * MATMUL_STEP_BYTES,
+                                   .steps = k,
+                                   .cols = n,
+                                   .rows = rows,
+                                   .load = load};
+            matmul_run_f32(&args);
             assert_true(worst_error(&y, want) <= 2 * naive);
             mat_intact(&y);
             free(want);

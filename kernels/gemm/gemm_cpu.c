@@ -57,27 +57,63 @@ static void gemm_cblas(float *c, int64_t ldc, const float *a, int64_t lda, const
 }
 
 #if defined(__x86_64__)
+#include <immintrin.h>
+
+/* dst[j,i] = alpha * src[i,j] for 16 x 16 numbers. */
+__attribute__((target("avx512f"))) static void transpose16(float *dst, int64_t ldd, const float *src,
+                                                           int64_t lds, float alpha) {
+    __m512 r[16], t[16], scale = _mm512_set1_ps(alpha);
+    for (int i = 0; i < 16; i++) r[i] = _mm512_mul_ps(scale, _mm512_loadu_ps(src + i * lds));
+    for (int i = 0; i < 16; i += 2) { /* pairs of rows, then fours: 4 x 4 blocks are done */
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int k = 0; k < 2; k++) {
+            __m512d lo = _mm512_castps_pd(t[i + k]), hi = _mm512_castps_pd(t[i + k + 2]);
+            r[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi));
+            r[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));
+        }
+    for (int k = 0; k < 4;
+         k++) { /* r[4a+k], quarter c: column 4c+k of rows 4a..4a+3; quarters change places */
+        __m512 a = _mm512_shuffle_f32x4(r[k], r[4 + k], 0x88), b = _mm512_shuffle_f32x4(r[k], r[4 + k], 0xdd);
+        __m512 c = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0x88),
+               d = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0xdd);
+        _mm512_storeu_ps(dst + k * ldd, _mm512_shuffle_f32x4(a, c, 0x88));
+        _mm512_storeu_ps(dst + (4 + k) * ldd, _mm512_shuffle_f32x4(b, d, 0x88));
+        _mm512_storeu_ps(dst + (8 + k) * ldd, _mm512_shuffle_f32x4(a, c, 0xdd));
+        _mm512_storeu_ps(dst + (12 + k) * ldd, _mm512_shuffle_f32x4(b, d, 0xdd));
+    }
+}
+
+/* dst[j,i] = alpha * src[i,j], i < rows, j < cols. */
+static void transpose(float *dst, int64_t ldd, const float *src, int64_t lds, int64_t rows, int64_t cols,
+                      float alpha) {
+    for (int64_t j = 0; j < cols; j += 16)
+        for (int64_t i = 0; i < rows; i += 16) {
+            if (rows - i >= 16 && cols - j >= 16) {
+                transpose16(dst + j * ldd + i, ldd, src + i * lds + j, lds, alpha);
+                continue;
+            }
+            for (int64_t jj = j; jj < least(cols, j + 16); jj++)
+                for (int64_t ii = i; ii < least(rows, i + 16); ii++)
+                    dst[jj * ldd + ii] = alpha * src[ii * lds + jj];
+        }
+}
 
 /* Columns [j, j+32) of op(b), rows [from, to), into their panel; alpha goes in here. */
 static void pack_b(float *panel, const float *b, int64_t ldb, int64_t j, int64_t n, int64_t from, int64_t to,
                    GemmOpts opts) {
     int64_t cols = least(n - j, MATMUL_PANEL);
     float alpha = opts.alpha;
+    if (opts.tb == TRANS)
+        transpose(panel + from * MATMUL_PANEL, MATMUL_PANEL, b + j * ldb + from, ldb, cols, to - from, alpha);
     for (int64_t p = from; p < to; p++) {
         float *row = panel + p * MATMUL_PANEL;
-        if (opts.tb == TRANS)
-            for (int64_t i = 0; i < cols; i++) row[i] = alpha * b[(j + i) * ldb + p];
-        else
+        if (opts.tb == NO_TRANS)
             for (int64_t i = 0; i < cols; i++) row[i] = alpha * b[p * ldb + j + i];
         for (int64_t i = cols; i < MATMUL_PANEL; i++) row[i] = 0.0f;
     }
-}
-
-/* Rows [from, to) of a transposed a [k,m]. */
-static void pack_a(float *dst, const float *a, int64_t lda, int64_t from, int64_t to, int64_t k) {
-    for (int64_t p0 = 0; p0 < k; p0 += 16)
-        for (int64_t i = from; i < to; i++)
-            for (int64_t p = p0; p < least(k, p0 + 16); p++) dst[i * k + p] = a[p * lda + i];
 }
 
 /* One block of c, before any product: what the sums start from. Returns whether they do (else from zero). */
@@ -118,7 +154,7 @@ static void gemm_tiles(Device *dev, float *c, int64_t ldc, const float *a, int64
         }
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < (rows_of_a ? m : 0); i += CHUNK)
-            pack_a(rows_of_a, a, lda, i, least(m, i + CHUNK), k);
+            transpose(rows_of_a + i * k, k, a + i, lda, k, least(m - i, CHUNK), 1.0f);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t t = 0; t < blocks; t++) {
             int64_t i = t / across * BLOCK_M, j = t % across * BLOCK_N;

@@ -83,6 +83,13 @@ static void against_double(void **state) {
         }
 }
 
+static void other_body(void **state) {
+    bool avx512 = dev.avx512;
+    dev.avx512 = false;
+    against_double(state);
+    dev.avx512 = avx512;
+}
+
 static void threads(void **state) {
     (void)state;
     const Shape shapes[] = {{257, 513, 300}, {960, 130, 64}, {64, 1100, 77}, {5, 5, 5}};
@@ -124,6 +131,7 @@ static void nan_stays_in_its_row(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_double),
+        cmocka_unit_test(other_body),
         cmocka_unit_test(threads),
         cmocka_unit_test(nan_stays_in_its_row),
     };

@@ -473,6 +473,7 @@ Status exact_run(ExactReport *out, const ExactModel *model, const ExactSet *sets
     Plan p = {.report = out, .model = model, .opts = opts};
     Status st = run_plan(&p, sets, n_sets);
     out->seconds = now_seconds() - start;
+    if (!status_is_ok(st)) exact_free(out);
     for (int64_t i = 0; i < p.n_items; i++) free(p.items[i].output);
     free(p.rows);
     free(p.texts);

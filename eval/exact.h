@@ -101,7 +101,8 @@ typedef struct ExactReport {
     double seconds, prefill_seconds, adapter_seconds;
 } ExactReport;
 
-/* sets and their tasks, and arms, must outlive the report. out owns; free with exact_free. */
+/* sets and their tasks, and arms, must outlive the report. out owns; free with exact_free; empty after
+ * a failure. */
 Status exact_run(ExactReport *out, const ExactModel *model, const ExactSet *sets, int n_sets, ExactOpts opts);
 void exact_free(ExactReport *r);
 /* Mean over the rows that are held out (or not), of one family if family is not NULL. */

@@ -271,6 +271,22 @@ static Status output_init(GenOutput *out, const GenEngine *g, const GenRequest *
     return OK;
 }
 
+static Status run_all(Run *r) {
+    GenEngine *g = r->g;
+    int64_t n = r->out->n, enough = max_i64(1, g->sizes.slots / 4);
+    for (int64_t i = 0; i < g->sizes.slots; i++) g->free_slot[i] = (int32_t)(g->sizes.slots - 1 - i);
+    double start = now_seconds();
+    while (r->done < n) {
+        if (r->opts.stop && *r->opts.stop) return status_error(E_INTERRUPTED, "generation stopped");
+        int64_t waiting = n - r->next;
+        bool refill = waiting > 0 && (r->active == 0 || r->n_free >= min_i64(enough, waiting));
+        TRY(refill ? prefill(r) : step(r));
+        if (r->opts.on_progress) r->opts.on_progress(r->opts.ctx, r->done, n);
+    }
+    r->out->seconds = now_seconds() - start;
+    return OK;
+}
+
 Status generate_run(GenOutput *out, GenEngine *g, const LoraSet *loras, const GenRequest *requests, int64_t n,
                     GenOpts opts) {
     memset(out, 0, sizeof *out);
@@ -278,20 +294,11 @@ Status generate_run(GenOutput *out, GenEngine *g, const LoraSet *loras, const Ge
           (long long)(loras ? loras->rank : 0), (long long)g->sizes.rank);
     if (opts.max_new_tokens <= 0) opts.max_new_tokens = DEFAULT_NEW_TOKENS;
     for (int64_t i = 0; i < n; i++) TRY(check_request(g, loras, &requests[i], i));
-    TRY(output_init(out, g, requests, n, opts.max_new_tokens));
     Run r = {g, loras, requests, out, opts, 0, 0, 0, g->sizes.slots};
-    for (int64_t i = 0; i < g->sizes.slots; i++) g->free_slot[i] = (int32_t)(g->sizes.slots - 1 - i);
-    int64_t enough = max_i64(1, g->sizes.slots / 4);
-    double start = now_seconds();
-    while (r.done < n) {
-        if (opts.stop && *opts.stop) return status_error(E_INTERRUPTED, "generation stopped");
-        int64_t waiting = n - r.next;
-        bool refill = waiting > 0 && (r.active == 0 || r.n_free >= min_i64(enough, waiting));
-        TRY(refill ? prefill(&r) : step(&r));
-        if (opts.on_progress) opts.on_progress(opts.ctx, r.done, n);
-    }
-    out->seconds = now_seconds() - start;
-    return OK;
+    Status st = output_init(out, g, requests, n, opts.max_new_tokens);
+    if (status_is_ok(st)) st = run_all(&r);
+    if (!status_is_ok(st)) generate_free(out);
+    return st;
 }
 
 void generate_free(GenOutput *out) {

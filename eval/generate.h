@@ -75,7 +75,7 @@ typedef struct GenEngine {
 Status generate_open(GenEngine *g, const Llm *llm, Device *dev, GenSizes sizes);
 void generate_close(GenEngine *g);
 /* loras NULL: every request must be without adapter. A prompt that leaves no room for one token is E_INPUT.
- * out owns; free with generate_free, also after a failure. */
+ * out owns; free with generate_free; empty after a failure. */
 Status generate_run(GenOutput *out, GenEngine *g, const LoraSet *loras, const GenRequest *requests, int64_t n,
                     GenOpts opts);
 void generate_free(GenOutput *out);

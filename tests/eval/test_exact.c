@@ -336,18 +336,15 @@ static void refusals(void **state) {
     volatile int stop = 1;
     ExactOpts opts = {.arms = exact_demo_arms(), .n_arms = EXACT_DEMO_ARMS, .quiet = true, .stop = &stop};
     assert_fails(exact_run(&r, &model, &set, 1, opts), E_INTERRUPTED, "stopped");
-    exact_free(&r);
     opts.stop = NULL;
     int64_t positions = w->tiny.llm.cfg.max_positions;
     w->tiny.llm.cfg.max_positions = 20;
     assert_fails(exact_run(&r, &model, &set, 1, opts), E_INPUT, "task0: example 36");
     w->tiny.llm.cfg.max_positions = positions;
-    exact_free(&r);
     Tokenizer *t = w->tiny.llm.tokenizer;
     w->tiny.llm.tokenizer = NULL;
     assert_fails(exact_run(&r, &model, &set, 1, opts), E_INPUT, "tokenizer");
     w->tiny.llm.tokenizer = t;
-    exact_free(&r);
 }
 
 int main(void) {

@@ -1,10 +1,12 @@
 /* Grouped-query attention over packed sequences; query head h reads key/value head h / (H/G).
- *   s[i,j] = scale * q[i].k[j]  (j <= i when causal, same sequence only),  p = softmax_j s,  o[i] = sum_j
- * p[i,j] v[j] q [N,H*D], k, v [N,G*D] (column slices of one fused product are fine), o [N,H*D] overwritten,
- * lse [N,H] = log sum_j exp s[i,j], written by fwd, read by bwd.     Vaswani 2017; Ainslie 2023; Dao 2022
- * (lse form) bwd: dq, dk, dv overwritten. delta[i] = dO.o is computed inside. All f32. decode: one new
- * position a sequence against a cache. k_cache, v_cache [slots, max_len, G*D]; sequence b uses slot[b] and
- * sees positions 0..len[b]-1 (its own key and value already stored); q, o [B,H*D]. */
+ *   s[i,j] = scale * q[i].k[j]  (j <= i when causal, same sequence only),  p = softmax_j s,
+ *   o[i] = sum_j p[i,j] v[j]                  Vaswani 2017; Ainslie 2023; Dao 2022 (lse form)
+ * q [N,H*D], k, v [N,G*D] (column slices of one fused product are fine), o [N,H*D] overwritten, lse [N,H] =
+ * log sum_j exp s[i,j], written by fwd, read by bwd. All f32; D a multiple of 4.
+ * bwd: dq, dk, dv overwritten; delta[i] = dO.o is computed inside.
+ * decode: one new position a sequence against a cache. k_cache, v_cache [slots, max_len, G*D]; sequence b
+ * uses slot[b] and sees positions 0..len[b]-1 (its own key and value already stored); q, o [B,H*D]. The bits
+ * of o are those of the causal fwd at the same position. */
 #ifndef T2L_KERNELS_ATTENTION_H
 #define T2L_KERNELS_ATTENTION_H
 

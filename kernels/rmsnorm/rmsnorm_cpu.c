@@ -5,10 +5,10 @@
 
 VEC_TARGETS
 static float fwd_row(float *y, const float *x, const float *w, int64_t c, float eps) {
-    float ss = 0.0f;
+    double ss = 0.0; /* an error in rstd would be one of the whole row */
 #pragma omp simd reduction(+ : ss)
-    for (int64_t j = 0; j < c; j++) ss += x[j] * x[j];
-    float rstd = 1.0f / sqrtf(ss / (float)c + eps);
+    for (int64_t j = 0; j < c; j++) ss += (double)x[j] * (double)x[j];
+    float rstd = (float)(1.0 / sqrt(ss / (double)c + (double)eps));
 #pragma omp simd
     for (int64_t j = 0; j < c; j++) y[j] = x[j] * rstd * w[j];
     return rstd;

@@ -7,6 +7,15 @@ static const LlmRun inference = {0};
 
 /* ---- against the golden data ---- */
 
+/* Errors allowed, max|a-b| / max|b| of a tensor: twice what PyTorch in float32 has with the sums in 40
+ * different orders (tests/golden/naive_llm_tiny.py). The model amplifies a rounding of its hidden state some
+ * hundred times: one run of it says little. */
+static const double logits_allowed = 2 * 4.1e-6, loss_allowed = 2 * 4.7e-7;
+static const double gradient_allowed[LORA_MODULES] = {
+    [Q_PROJ] = 2 * 9.7e-6,    [K_PROJ] = 2 * 8.0e-6,  [V_PROJ] = 2 * 1.6e-5,    [O_PROJ] = 2 * 6.5e-6,
+    [GATE_PROJ] = 2 * 7.8e-6, [UP_PROJ] = 2 * 6.0e-6, [DOWN_PROJ] = 2 * 6.9e-6,
+};
+
 static void logits_of(float *logits, Tiny *t, const LlmBatch *b, const LoraSet *loras) {
     LlmActs acts;
     assert_ok(llm_acts_init(&acts, &t->llm, b->n_tokens, b->n_seqs, b->n_rows, TINY_RANK, false));
@@ -30,7 +39,7 @@ static void golden_logits(void **state) {
             golden_data(&t.golden, DT_F64, TINY_TOKENS * TINY_VOCAB, "%slogits", prefixes[i]);
         double error = relative_error(logits, want, TINY_TOKENS * TINY_VOCAB);
         print_message("%slogits: relative error %.2g\n", prefixes[i], error);
-        assert_true(error <= 1e-5);
+        assert_true(error <= logits_allowed);
         if (i == 2) { /* no set at all, and an index of none, are the same as no modules */
             float other[TINY_TOKENS * TINY_VOCAB];
             logits_of(other, &t, &b.b, NULL);
@@ -98,19 +107,19 @@ static void golden_gradients(void **state) {
         const double *want = golden_data(&t.golden, DT_F64, 1, "%sloss", prefixes[i]);
         const double *each = golden_data(&t.golden, DT_F64, TINY_SEQS, "%slosses", prefixes[i]);
         print_message("%sloss: relative error %.2g\n", prefixes[i], fabs(loss - *want) / *want);
-        assert_within(loss, *want, 1e-5 * *want);
+        assert_within(loss, *want, loss_allowed * *want);
         double mean[TINY_SEQS] = {0};
         for (int64_t r = 0; r < b.b.n_rows; r++) {
             int s = b.row[r] >= b.cu[2] ? 2 : b.row[r] >= b.cu[1] ? 1 : 0;
             mean[s] += (double)b.weight[r] * TINY_SEQS * (double)rows[r];
         }
-        for (int s = 0; s < TINY_SEQS; s++) assert_within(mean[s], each[s], 1e-5 * each[s]);
+        for (int s = 0; s < TINY_SEQS; s++) assert_within(mean[s], each[s], loss_allowed * each[s]);
         for (int m = 0; m < LORA_MODULES && i < 2; m++) {
             if (!loras.set.on[m]) continue;
             double error = gradient_error(&t, &loras, m, prefixes[i]);
             print_message("%sgradients of %s: relative error %.2g\n", prefixes[i],
                           lora_module_name((LoraModule)m), error);
-            assert_true(error <= 1e-5);
+            assert_true(error <= gradient_allowed[m]);
         }
         tiny_loras_free(&loras);
     }

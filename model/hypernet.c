@@ -146,7 +146,7 @@ Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, Hyper
         return st;
     }
     hypernet_layout(&hn->saved->at, hn->tensors, cfg);
-    hypernet_fill(hn, opts.sft_start, opts.seed);
+    hypernet_fill(hn, dev, opts.sft_start, opts.seed);
     rotary_table(hn->saved->rotary, cfg->rank, cfg->latent);
     Rows n = count_rows(cfg, opts.max_tasks);
     int64_t most = n.n2 > cfg->rank ? n.n2 : cfg->rank;
@@ -226,7 +226,7 @@ static Status mlp_fwd(const Hypernet *hn, Device *dev, const MlpActs *a, const f
     TRY(linear_fwd(hn, dev, a->h2, a->a1, param(hn, p.w2), param(hn, p.w2 + 1), n, 4 * d, out));
     TRY(silu_dropout_fwd(dev, matrix(a->y, n, out), matrix(a->h2, n, out),
                          dropout(hn, p.site + 2, p.drop_out)));
-    if (p.residual) rows_add(a->y, x, n * out);
+    if (p.residual) rows_add(dev, a->y, x, n * out);
     return OK;
 }
 
@@ -248,7 +248,7 @@ static Status mlp_bwd(const Hypernet *hn, Device *dev, float *dx, const float *d
     else
         TRY(silu_dropout_bwd(dev, matrix(dx, n, d), matrix(dx, n, d), matrix((float *)x, n, d),
                              dropout_alone(hn, p.site)));
-    if (p.residual) rows_add(dx, dy, n * d);
+    if (p.residual) rows_add(dev, dx, dy, n * d);
     return OK;
 }
 
@@ -323,14 +323,14 @@ static LoraView lora_view(const HypernetConfig *cfg, float *z, LoraModule m, int
         .a = z, .bt = z + items * r * row, .a_stride = r * row, .bt_stride = r * row, .lda = row, .ldb = row};
 }
 
-static void zero(float *x, int64_t n) {
+static void zero(Device *dev, float *x, int64_t n) {
     enum { BLOCK = 1 << 16 };
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static)
     for (int64_t i = 0; i < n; i += BLOCK)
         memset(x + i, 0, (size_t)(n - i < BLOCK ? n - i : BLOCK) * sizeof *x);
 }
 
-static void make_set(LoraSet *out, const Hypernet *hn, Rows n) {
+static void make_set(LoraSet *out, const Hypernet *hn, Device *dev, Rows n) {
     const HypernetConfig *cfg = &hn->cfg;
     const HypernetActs *s = hn->saved;
     int64_t items = s->tasks * cfg->n_layers;
@@ -344,7 +344,7 @@ static void make_set(LoraSet *out, const Hypernet *hn, Rows n) {
         out->on[m] = true;
         out->w[m] = lora_view(cfg, s->z[i], m, items);
         if (!s->run.train) continue;
-        zero(s->dz[i], n.n2 / cfg->n_modules * hypernet_head_width(cfg, m));
+        zero(dev, s->dz[i], n.n2 / cfg->n_modules * hypernet_head_width(cfg, m));
         out->g[m] = lora_view(cfg, s->dz[i], m, items);
     }
 }
@@ -361,7 +361,7 @@ static Status encode(const Hypernet *hn, Device *dev, Tensor embeddings) {
     TRY(norm_fwd(hn, dev, s->task, s->task_stats, s->task_h, TASK_NORM_W, t, d / 2));
     TRY(norm_fwd(hn, dev, s->depth, s->depth_stats, param(hn, DEPTH), DEPTH_NORM_W, cfg->n_layers, d / 4));
     TRY(norm_fwd(hn, dev, s->type, s->type_stats, param(hn, TYPE), TYPE_NORM_W, cfg->n_modules, d / 4));
-    rows_concat(s->x0, s->task, s->depth, s->type, t, cfg->n_layers, cfg->n_modules, d);
+    rows_concat(dev, s->x0, s->task, s->depth, s->type, t, cfg->n_layers, cfg->n_modules, d);
     return OK;
 }
 
@@ -371,12 +371,12 @@ static Status ranks_fwd(const Hypernet *hn, Device *dev, Rows n) {
     const HypernetActs *s = hn->saved;
     int64_t d = cfg->latent, r = cfg->rank;
     if (!cfg->learned_positions) {
-        rows_rotate(s->s, s->mlp2.y, s->rotary, n.n1, r, d);
+        rows_rotate(dev, s->s, s->mlp2.y, s->rotary, n.n1, r, d);
         return mlp_fwd(hn, dev, &s->mlp2_ranks, s->s, MLP2_RANKS, n.n2, d);
     }
     TRY(norm_fwd(hn, dev, s->rank, s->rank_stats, param(hn, RANK), RANK_NORM_W, r, d));
     TRY(mlp_fwd(hn, dev, &s->mlp2_ranks, s->rank, MLP2_RANKS, r, d));
-    rows_add_rank(s->s, s->mlp2.y, s->mlp2_ranks.y, n.n1, r, d);
+    rows_add_rank(dev, s->s, s->mlp2.y, s->mlp2_ranks.y, n.n1, r, d);
     return OK;
 }
 
@@ -406,13 +406,13 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
     if (n.factors == 2) {
         float *e = hn->params + s->at.factors;
         TRY(norm_fwd(hn, dev, s->factor, s->factor_stats, e, FACTOR_NORM_W, 2 * cfg->n_modules, d));
-        rows_add_factor(s->v, s->mlp1.y, s->factor, cfg->n_modules, n.n0 / cfg->n_modules, d);
+        rows_add_factor(dev, s->v, s->mlp1.y, s->factor, cfg->n_modules, n.n0 / cfg->n_modules, d);
     }
     TRY(mlp_fwd(hn, dev, &s->mlp2, s->v, MLP2, n.n1, d));
     if (cfg->size == HYPERNET_S) TRY(ranks_fwd(hn, dev, n));
     TRY(mlp_fwd(hn, dev, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
     for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_FWD));
-    make_set(out, hn, n);
+    make_set(out, hn, dev, n);
     return OK;
 }
 
@@ -425,14 +425,14 @@ static Status ranks_bwd(const Hypernet *hn, Device *dev, Rows n) {
     int64_t d = cfg->latent, r = cfg->rank;
     if (!cfg->learned_positions) {
         TRY(mlp_bwd(hn, dev, s->ga, s->gb, &s->mlp2_ranks, s->s, MLP2_RANKS, n.n2, d));
-        rows_rotate_back(s->gb, s->ga, s->rotary, n.n1, r, d);
+        rows_rotate_back(dev, s->gb, s->ga, s->rotary, n.n1, r, d);
         return OK;
     }
     float *drank = s->small, *dx = s->small + r * d;
-    rows_sum(drank, s->gb, (RowSum){.n = r, .c = d, .ld = d, .si = 1, .na = n.n1, .sa = r, .nb = 1});
+    rows_sum(dev, drank, s->gb, (RowSum){.n = r, .c = d, .ld = d, .si = 1, .na = n.n1, .sa = r, .nb = 1});
     TRY(mlp_bwd(hn, dev, dx, drank, &s->mlp2_ranks, s->rank, MLP2_RANKS, r, d));
     TRY(norm_bwd(hn, dev, grad(hn, RANK), dx, param(hn, RANK), s->rank_stats, RANK_NORM_W, r, d));
-    rows_sum(s->ga, s->gb, (RowSum){.n = n.n1, .c = d, .ld = d, .si = r, .na = 1, .nb = r, .sb = 1});
+    rows_sum(dev, s->ga, s->gb, (RowSum){.n = n.n1, .c = d, .ld = d, .si = r, .na = 1, .nb = r, .sb = 1});
     memcpy(s->gb, s->ga, (size_t)(n.n1 * d) * sizeof(float));
     return OK;
 }
@@ -445,11 +445,12 @@ static Status factors_bwd(const Hypernet *hn, Device *dev, Rows n) {
         memcpy(s->gb, s->ga, (size_t)(n.n0 * d) * sizeof(float));
         return OK;
     }
-    rows_sum(s->small, s->ga, (RowSum){.n = 2 * m, .c = d, .ld = d, .si = per, .na = 1, .nb = per, .sb = 1});
+    rows_sum(dev, s->small, s->ga,
+             (RowSum){.n = 2 * m, .c = d, .ld = d, .si = per, .na = 1, .nb = per, .sb = 1});
     TRY(norm_bwd(hn, dev, hn->grads + s->at.factors, s->small, hn->params + s->at.factors, s->factor_stats,
                  FACTOR_NORM_W, 2 * m, d));
     for (int64_t i = 0; i < m; i++)
-        rows_sum(s->gb + i * per * d, s->ga + i * 2 * per * d,
+        rows_sum(dev, s->gb + i * per * d, s->ga + i * 2 * per * d,
                  (RowSum){.n = per, .c = d, .ld = d, .si = 1, .na = 2, .sa = per, .nb = 1});
     return OK;
 }
@@ -461,13 +462,13 @@ static Status encode_bwd(const Hypernet *hn, Device *dev, Tensor d_embeddings) {
     int64_t d = cfg->latent, t = s->tasks, l = cfg->n_layers, m = cfg->n_modules, e = cfg->embed;
     float *dtask = s->small, *ddepth = dtask + t * d / 2, *dtype = ddepth + l * d / 4;
     rows_sum(
-        dtask, s->gb,
+        dev, dtask, s->gb,
         (RowSum){.n = t, .c = d / 2, .ld = d, .from = 0, .si = l, .na = m, .sa = t * l, .nb = l, .sb = 1});
     rows_sum(
-        ddepth, s->gb,
+        dev, ddepth, s->gb,
         (RowSum){
             .n = l, .c = d / 4, .ld = d, .from = d / 2, .si = 1, .na = m, .sa = t * l, .nb = t, .sb = l});
-    rows_sum(dtype, s->gb,
+    rows_sum(dev, dtype, s->gb,
              (RowSum){.n = m,
                       .c = d / 4,
                       .ld = d,
@@ -494,7 +495,7 @@ Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings) {
     int64_t d = cfg->latent;
     CHECK(s->run.train && s->tasks > 0, "hypernetwork: backward follows a training forward");
     Rows n = count_rows(cfg, s->tasks);
-    zero(hn->grads, s->at.n_trunk);
+    zero(dev, hn->grads, s->at.n_trunk);
     for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_BWD));
     TRY(mlp_bwd(hn, dev, s->gb, s->ga, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
     if (cfg->size == HYPERNET_S) TRY(ranks_bwd(hn, dev, n));

@@ -71,7 +71,7 @@ typedef struct HypernetLayout {
 /* Walks the table: measures, and with tensors (NULL: not wanted) writes its rows. cfg has been checked. */
 void hypernet_layout(HypernetLayout *out, HypernetTensor *tensors, const HypernetConfig *cfg);
 /* Fills params from the counter streams of seed. */
-void hypernet_fill(Hypernet *hn, bool sft_start, uint64_t seed);
+void hypernet_fill(Hypernet *hn, Device *dev, bool sft_start, uint64_t seed);
 /* Numbers a head gives for one row of its input; a row of A or B^T is `row` of them apart (sizes M, S). */
 int64_t hypernet_head_width(const HypernetConfig *cfg, LoraModule m);
 int64_t hypernet_head_row(const HypernetConfig *cfg, LoraModule m);
@@ -107,21 +107,22 @@ typedef struct HypernetActs {
 typedef struct RowSum {
     int64_t n, c, ld, from, si, na, sa, nb, sb;
 } RowSum;
-void rows_sum(float *out, const float *x, RowSum d);
+void rows_sum(Device *dev, float *out, const float *x, RowSum d);
 /* x[(m,t,l)] = task[t] | depth[l] | type[m]; task [T,D/2], depth [L,D/4], type [M,D/4], x [M*T*L, D]. */
-void rows_concat(float *x, const float *task, const float *depth, const float *type, int64_t t, int64_t l,
-                 int64_t m, int64_t d);
+void rows_concat(Device *dev, float *x, const float *task, const float *depth, const float *type, int64_t t,
+                 int64_t l, int64_t m, int64_t d);
 /* y[(m,f,j)] = x[(m,j)] + e[(m,f)], f < 2, j < n: x [M*n,D], e [2M,D], y [2M*n,D]. */
-void rows_add_factor(float *y, const float *x, const float *e, int64_t m, int64_t n, int64_t d);
+void rows_add_factor(Device *dev, float *y, const float *x, const float *e, int64_t m, int64_t n, int64_t d);
 /* y[(j,i)] = x[j] + e[i], i < r: x [n,D], e [r,D], y [n*r,D]. */
-void rows_add_rank(float *y, const float *x, const float *e, int64_t n, int64_t r, int64_t d);
+void rows_add_rank(Device *dev, float *y, const float *x, const float *e, int64_t n, int64_t r, int64_t d);
 /* cos and sin of angle i * theta^(-2k/D), i < r, k < D/2. */
 void rotary_table(float *cs, int64_t r, int64_t d);
 /* y[(j,i)] = x[j] turned by rank i's angles (half-split pairs k, k+D/2): x [n,D], y [n*r,D]. */
-void rows_rotate(float *y, const float *x, const float *cs, int64_t n, int64_t r, int64_t d);
+void rows_rotate(Device *dev, float *y, const float *x, const float *cs, int64_t n, int64_t r, int64_t d);
 /* The transpose: dx[j] = sum over i of dy[(j,i)] turned back. */
-void rows_rotate_back(float *dx, const float *dy, const float *cs, int64_t n, int64_t r, int64_t d);
+void rows_rotate_back(Device *dev, float *dx, const float *dy, const float *cs, int64_t n, int64_t r,
+                      int64_t d);
 /* y += x, n numbers. */
-void rows_add(float *y, const float *x, int64_t n);
+void rows_add(Device *dev, float *y, const float *x, int64_t n);
 
 #endif

@@ -18,9 +18,9 @@ VEC_TARGETS static void sum_block(float *out, const float *x, int64_t columns, R
     for (int64_t k = 0; k < columns; k++) out[k] = (float)s[k];
 }
 
-void rows_sum(float *out, const float *x, RowSum d) {
+void rows_sum(Device *dev, float *out, const float *x, RowSum d) {
     int64_t across = (d.c + COLUMNS - 1) / COLUMNS;
-#pragma omp parallel for schedule(static) if (d.n * d.c * d.na * d.nb > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (d.n * d.c * d.na * d.nb > SMALL)
     for (int64_t u = 0; u < d.n * across; u++) {
         int64_t i = u / across, k = u % across * COLUMNS;
         sum_block(out + i * d.c + k, x + i * d.si * d.ld + d.from + k, d.c - k < COLUMNS ? d.c - k : COLUMNS,
@@ -28,10 +28,10 @@ void rows_sum(float *out, const float *x, RowSum d) {
     }
 }
 
-void rows_concat(float *x, const float *task, const float *depth, const float *type, int64_t t, int64_t l,
-                 int64_t m, int64_t d) {
+void rows_concat(Device *dev, float *x, const float *task, const float *depth, const float *type, int64_t t,
+                 int64_t l, int64_t m, int64_t d) {
     size_t half = (size_t)(d / 2) * sizeof(float), quarter = half / 2;
-#pragma omp parallel for schedule(static) if (m * t * l * d > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (m * t * l * d > SMALL)
     for (int64_t i = 0; i < m * t * l; i++) {
         float *row = x + i * d;
         memcpy(row, task + i / l % t * (d / 2), half);
@@ -40,8 +40,8 @@ void rows_concat(float *x, const float *task, const float *depth, const float *t
     }
 }
 
-void rows_add_factor(float *y, const float *x, const float *e, int64_t m, int64_t n, int64_t d) {
-#pragma omp parallel for schedule(static) if (m * n * d > SMALL)
+void rows_add_factor(Device *dev, float *y, const float *x, const float *e, int64_t m, int64_t n, int64_t d) {
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (m * n * d > SMALL)
     for (int64_t i = 0; i < 2 * m * n; i++) {
         const float *xr = x + (i / (2 * n) * n + i % n) * d, *er = e + i / n * d;
         float *yr = y + i * d;
@@ -49,8 +49,8 @@ void rows_add_factor(float *y, const float *x, const float *e, int64_t m, int64_
     }
 }
 
-void rows_add_rank(float *y, const float *x, const float *e, int64_t n, int64_t r, int64_t d) {
-#pragma omp parallel for schedule(static) if (n * r * d > SMALL)
+void rows_add_rank(Device *dev, float *y, const float *x, const float *e, int64_t n, int64_t r, int64_t d) {
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n * r * d > SMALL)
     for (int64_t i = 0; i < n * r; i++) {
         const float *xr = x + i / r * d, *er = e + i % r * d;
         float *yr = y + i * d;
@@ -68,9 +68,9 @@ void rotary_table(float *cs, int64_t r, int64_t d) {
         }
 }
 
-void rows_rotate(float *y, const float *x, const float *cs, int64_t n, int64_t r, int64_t d) {
+void rows_rotate(Device *dev, float *y, const float *x, const float *cs, int64_t n, int64_t r, int64_t d) {
     int64_t half = d / 2;
-#pragma omp parallel for schedule(static) if (n * r * d > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n * r * d > SMALL)
     for (int64_t i = 0; i < n * r; i++) {
         const float *xr = x + i / r * d, *t = cs + i % r * d;
         float *yr = y + i * d;
@@ -81,9 +81,10 @@ void rows_rotate(float *y, const float *x, const float *cs, int64_t n, int64_t r
     }
 }
 
-void rows_rotate_back(float *dx, const float *dy, const float *cs, int64_t n, int64_t r, int64_t d) {
+void rows_rotate_back(Device *dev, float *dx, const float *dy, const float *cs, int64_t n, int64_t r,
+                      int64_t d) {
     int64_t half = d / 2;
-#pragma omp parallel for schedule(static) if (n * r * d > SMALL)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n * r * d > SMALL)
     for (int64_t j = 0; j < n; j++) {
         float *dxr = dx + j * d;
         memset(dxr, 0, (size_t)d * sizeof(float));
@@ -97,7 +98,7 @@ void rows_rotate_back(float *dx, const float *dy, const float *cs, int64_t n, in
     }
 }
 
-void rows_add(float *y, const float *x, int64_t n) {
-#pragma omp parallel for simd schedule(static) if (n > SMALL)
+void rows_add(Device *dev, float *y, const float *x, int64_t n) {
+#pragma omp parallel for simd num_threads(dev->n_threads) schedule(static) if (n > SMALL)
     for (int64_t i = 0; i < n; i++) y[i] += x[i];
 }

@@ -139,8 +139,8 @@ const HypernetTensor *hypernet_find(const Hypernet *hn, const char *name) {
     return NULL;
 }
 
-static void fill_uniform(float *x, int64_t n, double bound, uint64_t seed, uint64_t stream) {
-#pragma omp parallel for schedule(static)
+static void fill_uniform(Device *dev, float *x, int64_t n, double bound, uint64_t seed, uint64_t stream) {
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static)
     for (int64_t i = 0; i < (n + 3) / 4; i++) {
         Philox4 bits = philox(seed, stream, (uint64_t)i);
         for (int64_t k = 4 * i; k < 4 * i + 4 && k < n; k++)
@@ -164,7 +164,7 @@ static void fill_value(float *x, int64_t n, float value) {
 
 /* The head bias of an SFT start (method.md 3): PEFT's A, kaiming-uniform with a = sqrt(5) on [r,in]; B zero.
  * M and S share a head between A and B, so there B does not start at zero. */
-static void fill_lora_start(float *x, const HypernetConfig *cfg, LoraModule m, uint64_t seed) {
+static void fill_lora_start(Device *dev, float *x, const HypernetConfig *cfg, LoraModule m, uint64_t seed) {
     int64_t in = cfg->in[m], r = cfg->rank, row_size = hypernet_head_row(cfg, m),
             width = hypernet_head_width(cfg, m);
     double bound = 1.0 / sqrt((double)in);
@@ -172,22 +172,23 @@ static void fill_lora_start(float *x, const HypernetConfig *cfg, LoraModule m, u
     fill_value(x, width, 0.0f);
     switch (cfg->size) {
     case HYPERNET_L:
-        fill_uniform(x, r * in, bound, seed, stream);
+        fill_uniform(dev, x, r * in, bound, seed, stream);
         break;
     case HYPERNET_M:
-        fill_uniform(x, r * in, bound / sqrt(2.0), seed, stream);
+        fill_uniform(dev, x, r * in, bound / sqrt(2.0), seed, stream);
         if (row_size == in) break;
         for (int64_t i = r - 1; i > 0; i--) /* row i to its place; zeros behind each */
             memmove(x + i * row_size, x + i * in, (size_t)in * sizeof *x);
         for (int64_t i = 0; i < r; i++) fill_value(x + i * row_size + in, row_size - in, 0.0f);
         break;
     case HYPERNET_S:
-        fill_uniform(x, width < r * in ? width : r * in, bound / sqrt(2.0) / sqrt((double)r), seed, stream);
+        fill_uniform(dev, x, width < r * in ? width : r * in, bound / sqrt(2.0) / sqrt((double)r), seed,
+                     stream);
         break;
     }
 }
 
-void hypernet_fill(Hypernet *hn, bool sft_start, uint64_t seed) {
+void hypernet_fill(Hypernet *hn, Device *dev, bool sft_start, uint64_t seed) {
     for (int i = 0; i < hn->n_tensors; i++) {
         const HypernetTensor *t = &hn->tensors[i];
         float *x = hn->params + t->offset;
@@ -201,8 +202,8 @@ void hypernet_fill(Hypernet *hn, bool sft_start, uint64_t seed) {
         else if (t->fill == FILL_ZERO || (sft_start && t->fill == FILL_HEAD_WEIGHT))
             fill_value(x, n, 0.0f);
         else if (sft_start && head)
-            fill_lora_start(x, &hn->cfg, t->module, seed);
+            fill_lora_start(dev, x, &hn->cfg, t->module, seed);
         else
-            fill_uniform(x, n, 1.0 / sqrt((double)t->fan_in), seed, stream);
+            fill_uniform(dev, x, n, 1.0 / sqrt((double)t->fan_in), seed, stream);
     }
 }

@@ -31,13 +31,13 @@ static double penalise(float *g, const float *x, int64_t ld, int64_t rows, int64
 }
 
 /* weight * mean of squares over n_items matrices; items in groups, each item's sum by one thread. */
-static double penalise_all(float *g, const float *x, int64_t stride, int64_t ld, int64_t n_items,
+static double penalise_all(Device *dev, float *g, const float *x, int64_t stride, int64_t ld, int64_t n_items,
                            int64_t rows, int64_t columns, double weight) {
     enum { GROUP = 256 };
     double each[GROUP], total = 0, per = weight / ((double)n_items * (double)rows * (double)columns);
     for (int64_t from = 0; from < n_items; from += GROUP) {
         int64_t n = n_items - from < GROUP ? n_items - from : GROUP;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static)
         for (int64_t i = 0; i < n; i++)
             each[i] = penalise(g ? g + (from + i) * stride : NULL, x + (from + i) * stride, ld, rows, columns,
                                (float)(2.0 * per));
@@ -46,7 +46,7 @@ static double penalise_all(float *g, const float *x, int64_t stride, int64_t ld,
     return total * per;
 }
 
-Status lora_penalty(double *penalty, const LoraSet *set, const int64_t *in, const int64_t *out,
+Status lora_penalty(Device *dev, double *penalty, const LoraSet *set, const int64_t *in, const int64_t *out,
                     double weight) {
     int64_t items = set->n_adapters * set->n_layers;
     *penalty = 0;
@@ -57,8 +57,8 @@ Status lora_penalty(double *penalty, const LoraSet *set, const int64_t *in, cons
         CHECK(!g.a || (g.a_stride == w.a_stride && g.bt_stride == w.bt_stride && g.lda == w.lda &&
                        g.ldb == w.ldb),
               "lora: gradients of %s are laid out differently", lora_module_name((LoraModule)m));
-        *penalty += penalise_all(g.a, w.a, w.a_stride, w.lda, items, set->rank, in[m], weight);
-        *penalty += penalise_all(g.bt, w.bt, w.bt_stride, w.ldb, items, set->rank, out[m], weight);
+        *penalty += penalise_all(dev, g.a, w.a, w.a_stride, w.lda, items, set->rank, in[m], weight);
+        *penalty += penalise_all(dev, g.bt, w.bt, w.bt_stride, w.ldb, items, set->rank, out[m], weight);
     }
     return OK;
 }

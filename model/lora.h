@@ -20,7 +20,7 @@ typedef struct LoraSet {
 LoraView lora_layer(LoraView v, int64_t layer, int64_t n_layers);
 /* Mean of A^2 plus mean of B^2, summed over modules (method.md 6), times weight: *penalty; its gradient is
  * added to g where g is present. Sums in double, in a fixed order. */
-Status lora_penalty(double *penalty, const LoraSet *set, const int64_t *in, const int64_t *out,
+Status lora_penalty(Device *dev, double *penalty, const LoraSet *set, const int64_t *in, const int64_t *out,
                     double weight);
 /* Views over adapters read from files (n of them, same shapes); copies into arena with B transposed. */
 Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adapters, int64_t n);

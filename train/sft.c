@@ -166,7 +166,8 @@ Status sft_step(SftStep *out, Sft *s, SftStepOpts opts) {
     CrossEntropyOut ce = {.loss = s->row_loss};
     TRY(llm_loss(&out->loss, &s->llm, s->dev, &s->acts, b, ce, (float)c->train.label_smoothing));
     TRY(llm_backward(&s->llm, s->dev, &s->acts, b, &loras, run));
-    TRY(lora_penalty(&out->penalty, &loras, s->info.hypernet.in, s->info.hypernet.out, c->train.ab_penalty));
+    TRY(lora_penalty(s->dev, &out->penalty, &loras, s->info.hypernet.in, s->info.hypernet.out,
+                     c->train.ab_penalty));
     TRY(hypernet_backward(&s->hypernet, s->dev, tensor_2d(NULL, DT_F32, b->n_seqs, embed)));
     double sumsq;
     TRY(norm_sumsq(s->dev, &sumsq, s->hypernet.grads, s->hypernet.n_params));

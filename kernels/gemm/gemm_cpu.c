@@ -29,8 +29,8 @@ static int64_t least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-static void gemm_cblas(float *c, int64_t ldc, const float *a, int64_t lda, const float *b, int64_t ldb,
-                       int64_t m, int64_t n, int64_t k, GemmOpts opts) {
+static void gemm_cblas(Device *dev, float *c, int64_t ldc, const float *a, int64_t lda, const float *b,
+                       int64_t ldb, int64_t m, int64_t n, int64_t k, GemmOpts opts) {
     int64_t tile_m = TILE_M, tile_n = TILE_N;
     if (ceil_div(m, tile_m) * ceil_div(n, tile_n) < FEW_TILES) {
         tile_m = SMALL_M;
@@ -39,7 +39,7 @@ static void gemm_cblas(float *c, int64_t ldc, const float *a, int64_t lda, const
     int64_t across = ceil_div(n, tile_n), tiles = ceil_div(m, tile_m) * across;
     CHECK(lda <= INT32_MAX && ldb <= INT32_MAX && ldc <= INT32_MAX && k <= INT32_MAX,
           "gemm: size beyond 2^31");
-#pragma omp parallel for schedule(dynamic, 1) if (tiles > 1)
+#pragma omp parallel for num_threads(dev->n_threads) schedule(dynamic, 1) if (tiles > 1)
     for (int64_t t = 0; t < tiles; t++) {
         int64_t i = t / across * tile_m, j = t % across * tile_n;
         int64_t rows = least(m - i, tile_m), cols = least(n - j, tile_n);
@@ -74,8 +74,8 @@ __attribute__((target("avx512f"))) static void transpose16(float *dst, int64_t l
             r[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(lo, hi));
             r[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(lo, hi));
         }
-    for (int k = 0; k < 4;
-         k++) { /* r[4a+k], quarter c: column 4c+k of rows 4a..4a+3; quarters change places */
+    /* r[4a+k], quarter c: column 4c+k of rows 4a..4a+3; quarters change places */
+    for (int k = 0; k < 4; k++) {
         __m512 a = _mm512_shuffle_f32x4(r[k], r[4 + k], 0x88), b = _mm512_shuffle_f32x4(r[k], r[4 + k], 0xdd);
         __m512 c = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0x88),
                d = _mm512_shuffle_f32x4(r[8 + k], r[12 + k], 0xdd);
@@ -145,7 +145,7 @@ static void gemm_tiles(Device *dev, float *c, int64_t ldc, const float *a, int64
     float *rows_of_a = opts.ta == TRANS ? arena_f32(&dev->scratch, m * k) : NULL;
     const float *at = rows_of_a ? rows_of_a : a;
     int64_t ldat = rows_of_a ? k : lda;
-#pragma omp parallel if (m * n * k > 1 << 16)
+#pragma omp parallel num_threads(dev->n_threads) if (m * n * k > 1 << 16)
     {
 #pragma omp for schedule(static) nowait
         for (int64_t t = 0; t < n_panels * chunks; t++) {
@@ -179,9 +179,7 @@ Status gemm_cpu(Device *dev, float *c, int64_t ldc, const float *a, int64_t lda,
         gemm_tiles(dev, c, ldc, a, lda, b, ldb, m, n, k, opts);
         return OK;
     }
-#else
-    (void)dev;
 #endif
-    gemm_cblas(c, ldc, a, lda, b, ldb, m, n, k, opts);
+    gemm_cblas(dev, c, ldc, a, lda, b, ldb, m, n, k, opts);
     return OK;
 }

@@ -6,8 +6,6 @@
 #include "kernels/ops.h"
 #include "model/hypernet.h"
 
-#include <omp.h>
-
 static const HypernetConfig TINY = {.size = HYPERNET_M,
                                     .embed = 10,
                                     .latent = 8,

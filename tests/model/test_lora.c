@@ -3,8 +3,6 @@
 
 #include "model/lora.h"
 
-#include <omp.h>
-
 enum { R = 3, LAYERS = 2, N = 3 };
 static const int64_t IN[LORA_MODULES] = {[Q_PROJ] = 7, [UP_PROJ] = 33};
 static const int64_t OUT[LORA_MODULES] = {[Q_PROJ] = 5, [UP_PROJ] = 40};
@@ -109,15 +107,16 @@ static void penalty(void **state) {
         }
     }
     double got[3];
+    Device dev = {.n_threads = 1};
     for (int threads = 1; threads <= 3; threads++) {
         LoraSet values = set;
         memset(values.g, 0, sizeof values.g);
-        omp_set_num_threads(threads);
-        assert_ok(lora_penalty(&got[threads - 1], &values, IN, OUT, weight));
+        dev.n_threads = threads;
+        assert_ok(lora_penalty(&dev, &got[threads - 1], &values, IN, OUT, weight));
         assert_true(got[threads - 1] == got[0]);
     }
     assert_within(got[0], want, 1e-13);
-    assert_ok(lora_penalty(&got[1], &set, IN, OUT, weight));
+    assert_ok(lora_penalty(&dev, &got[1], &set, IN, OUT, weight));
     assert_true(got[1] == got[0]);
     for (int i = 0; i < 2; i++)
         for (int row = 0; row < 2 * ITEMS * R; row++)

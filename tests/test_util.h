@@ -164,8 +164,8 @@ TEST_FN void mat_same_bits(const TestMat *a, const TestMat *b) {
 }
 
 /* Relative error of a float sum of n terms, in units of the sum of their absolute values: lambda sqrt(n) u
- * with lambda = 4 (Higham & Mary 2019, theorem 3.1: exceeded with probability < 1e-3 a sum of random
- * roundings, in any order), two more roundings for each term. */
+ * with lambda = 4, and two more roundings for each term. Higham & Mary 2019: with independent roundings of
+ * mean 0 a term's share is exceeded with probability 2 exp(-lambda^2 / 2) = 7e-4, in any order of the sum. */
 TEST_FN double sum_bound(int64_t n) {
     return (4.0 * sqrt((double)n) + 2.0) * ROUND_F32;
 }

@@ -31,7 +31,7 @@ static double forward_flops(const HypernetConfig *c, int64_t t) {
     return sum;
 }
 
-static Status measure(Device *dev, HypernetSize size, int64_t t) {
+static Status measure(Device *dev, HypernetSize size, int64_t t, DType dtype) {
     enum { E = 384, ROUNDS = 5 };
     HypernetConfig cfg = {.size = size,
                           .embed = E,
@@ -48,6 +48,7 @@ static Status measure(Device *dev, HypernetSize size, int64_t t) {
     Hypernet hn;
     LoraSet set;
     TRY(hypernet_init(&hn, dev, &cfg, (HypernetInit){.training = true, .max_tasks = t, .seed = 1}));
+    hn.dtype = dtype;
     float *e = calloc((size_t)(t * E), sizeof *e);
     if (!e) return status_error(E_ENV, "no memory");
     for (int64_t i = 0; i < t * E; i++) e[i] = (float)(i % 17) * 0.1f - 0.8f;
@@ -69,9 +70,9 @@ static Status measure(Device *dev, HypernetSize size, int64_t t) {
             if (at[k + 1] - at[k] < best[k]) best[k] = at[k + 1] - at[k];
     }
     double flops = 3.0 * forward_flops(&cfg, t), both = best[0] + best[1];
-    printf("%-4s %3lld %10lld %8.1f %8.1f %8.1f %8.2f %8.1f %8.1f\n", hypernet_size_name(size), (long long)t,
-           (long long)hn.n_params, best[0] * 1e3, best[1] * 1e3, best[2] * 1e3, flops / 1e9,
-           flops / both / 1e9, flops / best_cpu / 1e9);
+    printf("%-4s %-4s %3lld %10lld %8.1f %8.1f %8.1f %8.2f %8.1f %8.1f\n", hypernet_size_name(size),
+           dtype_name(dtype), (long long)t, (long long)hn.n_params, best[0] * 1e3, best[1] * 1e3,
+           best[2] * 1e3, flops / 1e9, flops / both / 1e9, flops / best_cpu / 1e9);
     free(e);
     hypernet_free(&hn);
     return OK;
@@ -80,10 +81,11 @@ static Status measure(Device *dev, HypernetSize size, int64_t t) {
 int main(int argc, char **argv) {
     Device dev;
     Status st = device_open(&dev, "cpu", argc > 1 ? atoi(argv[1]) : 0);
-    printf("size   T     params   fwd ms   bwd ms adamw ms    GFLOP  GFLOP/s per core\n");
+    printf("size type   T     params   fwd ms   bwd ms adamw ms    GFLOP  GFLOP/s per core\n");
     for (int size = HYPERNET_S; size <= HYPERNET_L; size++)
-        for (int64_t t = 8; t <= 32; t *= 2)
-            if (status_is_ok(st)) st = measure(&dev, (HypernetSize)size, t);
+        for (int bf16 = 0; bf16 <= dev.bf16_dot; bf16++)
+            for (int64_t t = 8; t <= 32; t *= 2)
+                if (status_is_ok(st)) st = measure(&dev, (HypernetSize)size, t, bf16 ? DT_BF16 : DT_F32);
     if (!status_is_ok(st)) fprintf(stderr, "%s\n", status_message(st));
     device_close(&dev);
     int code = (int)status_code(st);

@@ -90,6 +90,42 @@ static void other_body(void **state) {
     dev.avx512 = avx512;
 }
 
+/* Products of bf16 are exact in f32: only the sums round. */
+static void bf16(void **state) {
+    (void)state;
+    if (!dev.bf16_dot) skip();
+    const Shape shapes[] = {{1, 1, 1}, {33, 65, 7}, {130, 33, 4097}, {15, 31, 2}, {257, 513, 64}};
+    for (int s = 0; s < COUNT_OF(shapes); s++)
+        for (int t = 0; t < 8; t++) {
+            Shape d = shapes[s];
+            Rng rng = rng_make(12, (uint64_t)(10 * s + t));
+            GemmOpts o = {.ta = t & 1 ? TRANS : NO_TRANS,
+                          .tb = t & 2 ? TRANS : NO_TRANS,
+                          .alpha = 1.0f,
+                          .beta = t & 4 ? 1.0f : 0.0f,
+                          .dtype = DT_BF16};
+            TestMat a = operand(d.m, d.k, o.ta, &rng), c = mat_new(d.m, d.n, 7), old = mat_new(d.m, d.n, 0);
+            TestMat b = o.tb == TRANS ? mat_new(d.n, d.k, 0) : mat_new(d.k, d.n, 0);
+            mat_random(&b, &rng, -1.0f, 1.0f);
+            mat_random(&old, &rng, -1.0f, 1.0f);
+            if (t & 4) mat_copy(&c, &old);
+            assert_ok(gemm(&dev, c.t, a.t, b.t, o));
+            for (int64_t i = 0; i < d.m; i++)
+                for (int64_t j = 0; j < d.n; j++) {
+                    double want = t & 4 ? *mat_at(&old, i, j) : 0.0, size = fabs(want);
+                    for (int64_t p = 0; p < d.k; p++) {
+                        double term = (double)bf16_to_float(float_to_bf16(element(&a, o.ta, i, p))) *
+                                      bf16_to_float(float_to_bf16(element(&b, o.tb, p, j)));
+                        want += term;
+                        size += fabs(term);
+                    }
+                    assert_within(*mat_at(&c, i, j), want, sum_bound(d.k + 2) * size);
+                }
+            mat_intact(&a), mat_intact(&b), mat_intact(&c);
+            mat_free(&a), mat_free(&b), mat_free(&c), mat_free(&old);
+        }
+}
+
 static void threads(void **state) {
     (void)state;
     const Shape shapes[] = {{257, 513, 300}, {960, 130, 64}, {64, 1100, 77}, {5, 5, 5}};
@@ -130,10 +166,8 @@ static void nan_stays_in_its_row(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_double),
-        cmocka_unit_test(other_body),
-        cmocka_unit_test(threads),
-        cmocka_unit_test(nan_stays_in_its_row),
+        cmocka_unit_test(against_double), cmocka_unit_test(other_body),           cmocka_unit_test(bf16),
+        cmocka_unit_test(threads),        cmocka_unit_test(nan_stays_in_its_row),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -10,7 +10,8 @@
 
 /* Compiles a function for the baseline, AVX2 and AVX-512 and chooses when the program is loaded. Not on a
  * function that contains an OpenMP parallel region (its outlined body would stay at the baseline): put it on
- * the function the parallel loop calls. */
+ * the function the parallel loop calls. The name of a static function so marked must be unique in the program: clang 14
+ * gives its resolver external linkage. */
 #if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__CUDACC__)
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)

@@ -4,7 +4,7 @@
 #include <math.h>
 
 VEC_TARGETS
-static float fwd_row(float *y, const float *x, const float *w, int64_t c, float eps) {
+static float rmsnorm_fwd_row(float *y, const float *x, const float *w, int64_t c, float eps) {
     double ss = 0.0; /* an error in rstd would be one of the whole row */
 #pragma omp simd reduction(+ : ss)
     for (int64_t j = 0; j < c; j++) ss += (double)x[j] * (double)x[j];
@@ -15,7 +15,7 @@ static float fwd_row(float *y, const float *x, const float *w, int64_t c, float 
 }
 
 VEC_TARGETS
-static void bwd_row(float *dx, const float *dy, const float *x, const float *w, float rstd, int64_t c) {
+static void rmsnorm_bwd_row(float *dx, const float *dy, const float *x, const float *w, float rstd, int64_t c) {
     float dot = 0.0f;
 #pragma omp simd reduction(+ : dot)
     for (int64_t j = 0; j < c; j++) dot += w[j] * dy[j] * x[j];
@@ -27,13 +27,13 @@ static void bwd_row(float *dx, const float *dy, const float *x, const float *w, 
 Status rmsnorm_fwd_cpu(Device *dev, float *y, int64_t ldy, float *rstd, const float *x, int64_t ldx,
                        const float *w, int64_t n, int64_t c, float eps) {
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
-    for (int64_t i = 0; i < n; i++) rstd[i] = fwd_row(y + i * ldy, x + i * ldx, w, c, eps);
+    for (int64_t i = 0; i < n; i++) rstd[i] = rmsnorm_fwd_row(y + i * ldy, x + i * ldx, w, c, eps);
     return OK;
 }
 
 Status rmsnorm_bwd_cpu(Device *dev, float *dx, int64_t lddx, const float *dy, int64_t lddy, const float *x,
                        int64_t ldx, const float *w, const float *rstd, int64_t n, int64_t c) {
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
-    for (int64_t i = 0; i < n; i++) bwd_row(dx + i * lddx, dy + i * lddy, x + i * ldx, w, rstd[i], c);
+    for (int64_t i = 0; i < n; i++) rmsnorm_bwd_row(dx + i * lddx, dy + i * lddy, x + i * ldx, w, rstd[i], c);
     return OK;
 }

@@ -62,7 +62,7 @@ Status t2l_write_adapter(T2l *t, const char *text, const char *dir) {
     TRY(t2l_adapters(&set, t, &text, 1));
     TRY(lora_to_adapter(&a, &set, 0, c->in, c->out, t->info.lora_alpha));
     a.base_model = strdup(t->info.model);
-    AdapterWriteOptions opts = {.dropout = (double)c->lora_dropout, .description = text};
+    AdapterWriteOptions opts = {.dropout = c->lora_dropout, .description = text};
     Status s = a.base_model ? adapter_write(dir, &a, &opts) : status_error(E_ENV, "out of memory");
     adapter_free(&a);
     return s;

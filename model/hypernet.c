@@ -165,7 +165,7 @@ void hypernet_free(Hypernet *hn) {
 
 static SiluDropoutOpts dropout(const Hypernet *hn, unsigned site, bool on) {
     HypernetRun run = hn->saved->run;
-    SiluDropoutOpts o = {.p = on && run.train ? hn->cfg.dropout : 0.0f,
+    SiluDropoutOpts o = {.p = on && run.train ? (float)hn->cfg.dropout : 0.0f,
                          .seed = run.seed,
                          .stream = DROPOUT_STREAM | run.step << 8 | site};
     return o;
@@ -337,8 +337,8 @@ static void make_set(LoraSet *out, const Hypernet *hn, Device *dev, Rows n) {
     *out = (LoraSet){.n_adapters = s->tasks,
                      .n_layers = cfg->n_layers,
                      .rank = cfg->rank,
-                     .scale = cfg->lora_scale,
-                     .dropout = cfg->lora_dropout};
+                     .scale = (float)cfg->lora_scale,
+                     .dropout = (float)cfg->lora_dropout};
     for (int i = 0; i < cfg->n_modules; i++) {
         LoraModule m = cfg->modules[i];
         out->on[m] = true;

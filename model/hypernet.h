@@ -16,8 +16,8 @@ typedef struct HypernetConfig {
     int n_modules;
     LoraModule modules[LORA_MODULES];            /* in order: the index of the module-type embedding */
     int64_t in[LORA_MODULES], out[LORA_MODULES]; /* by LoraModule */
-    float dropout;
-    float lora_scale, lora_dropout;
+    double dropout;
+    double lora_scale, lora_dropout;
     bool learned_positions; /* S only: learned rank positions instead of rotary */
     bool head_bias;         /* false: reconstruction of z-scored targets */
 } HypernetConfig;

@@ -32,10 +32,10 @@ static char *info_text(const CkptInfo *info) {
     cJSON_AddNumberToObject(j, "head", (double)c->head);
     cJSON_AddNumberToObject(j, "rank", (double)c->rank);
     cJSON_AddNumberToObject(j, "layers", (double)c->n_layers);
-    cJSON_AddNumberToObject(j, "dropout", (double)c->dropout);
+    cJSON_AddNumberToObject(j, "dropout", c->dropout);
     cJSON_AddNumberToObject(j, "lora_alpha", info->lora_alpha);
-    cJSON_AddNumberToObject(j, "lora_scale", (double)c->lora_scale);
-    cJSON_AddNumberToObject(j, "lora_dropout", (double)c->lora_dropout);
+    cJSON_AddNumberToObject(j, "lora_scale", c->lora_scale);
+    cJSON_AddNumberToObject(j, "lora_dropout", c->lora_dropout);
     cJSON_AddBoolToObject(j, "learned_positions", c->learned_positions);
     cJSON_AddBoolToObject(j, "head_bias", c->head_bias);
     cJSON_AddItemToObject(j, "modules", shapes_json(c));
@@ -49,13 +49,6 @@ static Status get_text(char **out, const cJSON *j, const char *key, const char *
     TRY(json_get_string(&s, j, key, where));
     *out = strdup(s);
     return *out ? OK : status_error(E_ENV, "out of memory");
-}
-
-static Status get_float(float *out, const cJSON *j, const char *key, const char *where) {
-    double d;
-    TRY(json_get_number(&d, j, key, where));
-    *out = (float)d;
-    return OK;
 }
 
 static Status parse_modules(HypernetConfig *c, const cJSON *j, const char *where) {
@@ -92,10 +85,10 @@ static Status parse_info(CkptInfo *info, const cJSON *j, const char *where) {
     TRY(json_get_int(&c->head, j, "head", 1, 1 << 16, where));
     TRY(json_get_int(&c->rank, j, "rank", 1, LORA_MAX_RANK, where));
     TRY(json_get_int(&c->n_layers, j, "layers", 1, 1024, where));
-    TRY(get_float(&c->dropout, j, "dropout", where));
+    TRY(json_get_number(&c->dropout, j, "dropout", where));
     TRY(json_get_number(&info->lora_alpha, j, "lora_alpha", where));
-    TRY(get_float(&c->lora_scale, j, "lora_scale", where));
-    TRY(get_float(&c->lora_dropout, j, "lora_dropout", where));
+    TRY(json_get_number(&c->lora_scale, j, "lora_scale", where));
+    TRY(json_get_number(&c->lora_dropout, j, "lora_dropout", where));
     TRY(json_get_bool(&c->learned_positions, j, "learned_positions", where));
     TRY(json_get_bool(&c->head_bias, j, "head_bias", where));
     return parse_modules(c, j, where);

@@ -19,9 +19,9 @@ static Status hypernet_config(HypernetConfig *h, const Config *cfg, const Llm *l
     h->head = cfg->hypernet.head;
     h->rank = cfg->lora.rank;
     h->n_layers = llm->cfg.n_layers;
-    h->dropout = (float)cfg->hypernet.dropout;
-    h->lora_scale = (float)(cfg->lora.alpha / sqrt((double)cfg->lora.rank));
-    h->lora_dropout = (float)cfg->lora.dropout;
+    h->dropout = cfg->hypernet.dropout;
+    h->lora_scale = cfg->lora.alpha / sqrt((double)cfg->lora.rank);
+    h->lora_dropout = cfg->lora.dropout;
     h->learned_positions = strcmp(cfg->hypernet.rank_positions, "learned") == 0;
     h->head_bias = true;
     for (int i = 0; i < cfg->lora.modules.n; i++) {

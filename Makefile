@@ -5,9 +5,15 @@ JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 SOURCES = $(shell git ls-files '*.c' '*.h')
 step    = @printf '==> %s\n' '$(1)'
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+# $(call compile,PRESET,TARGET): only what is compiled and linked is shown.
+compile = @cmake --preset $(1) --log-level=WARNING >/dev/null && cmake --build --preset $(1) --target $(2) -j $(JOBS) \
+	-- --no-print-directory -s | { grep -v 'Built target' || true; }
+
 export CMAKE_GENERATOR = Unix Makefiles
 .DEFAULT_GOAL := help
-.PHONY: help setup build build-asan demo test test-asan bench format clean
+.PHONY: help setup build demo test test-asan bench format clean
 
 help:
 	@echo 'make build      compile the program into build/t2l'
@@ -25,13 +31,7 @@ setup:
 
 build: setup
 	$(call step,build: build/t2l)
-	@cmake --preset release --log-level=WARNING >/dev/null
-	@cmake --build --preset release -j $(JOBS) -- --no-print-directory -s
-
-build-asan: setup
-	$(call step,build: build-asan/t2l with sanitizers)
-	@cmake --preset asan --log-level=WARNING >/dev/null
-	@cmake --build --preset asan -j $(JOBS) -- --no-print-directory -s
+	$(call compile,release,t2l)
 
 demo: build
 	$(call step,models: fetch or find in the cache)
@@ -42,13 +42,17 @@ demo: build
 # Waiting threads sleep instead of spinning: a busy machine stays usable, and the tests are no slower.
 test test-asan: export OMP_WAIT_POLICY = passive
 
-test: build
+test: setup
+	$(call step,build: build/t2l and the tests)
+	$(call compile,release,all)
 	$(call step,models: fetch or find in the cache)
 	@build/t2l fetch $(MODELS)
 	$(call step,test)
 	@ctest --test-dir build --output-on-failure
 
-test-asan: build-asan
+test-asan: setup
+	$(call step,build: build-asan/t2l and the tests with sanitizers)
+	$(call compile,asan,all)
 	$(call step,models: fetch or find in the cache)
 	@build-asan/t2l fetch $(MODELS)
 	$(call step,test with sanitizers)
@@ -56,7 +60,7 @@ test-asan: build-asan
 
 bench: build
 	$(call step,bench)
-	@cmake --build --preset release --target benches -j $(JOBS) -- --no-print-directory -s
+	$(call compile,release,benches)
 	@for b in build/bench_*; do if [ -f "$$b" ] && [ -x "$$b" ]; then "$$b" || exit 1; fi; done
 
 format:

@@ -105,8 +105,10 @@ typedef struct ExactReport {
  * a failure. */
 Status exact_run(ExactReport *out, const ExactModel *model, const ExactSet *sets, int n_sets, ExactOpts opts);
 void exact_free(ExactReport *r);
-/* Mean over the rows that are held out (or not), of one family if family is not NULL. */
-ExactMean exact_mean(const ExactReport *r, int arm, bool heldout, const char *family);
+/* What the row's mean is taken with: a seen task's family, a held-out task's kind (view). */
+const char *exact_group(const ExactRow *row);
+/* Mean over the rows that are held out (or not), of one group if group is not NULL. */
+ExactMean exact_mean(const ExactReport *r, int arm, bool heldout, const char *group);
 /* White space stripped, equal to an output or to all of them joined. */
 bool exact_match(const char *pred, size_t n, const TaskExample *example);
 

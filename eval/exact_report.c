@@ -35,14 +35,19 @@ const char *const *exact_random_texts(void) {
     return random_texts;
 }
 
-ExactMean exact_mean(const ExactReport *r, int arm, bool heldout, const char *family) {
+const char *exact_group(const ExactRow *row) {
+    return row->heldout ? row->task->kind : row->family;
+}
+
+ExactMean exact_mean(const ExactReport *r, int arm, bool heldout, const char *group) {
     ExactMean m = {0.0, 0.0, 0};
     double sum = 0, squares = 0;
     for (int pass = 0; pass < 2; pass++) /* the mean, then the deviations from it */
         for (int64_t i = 0; i < r->n_rows; i++) {
             const ExactRow *row = &r->rows[i];
             ExactCount c = row->by[arm];
-            if (row->heldout != heldout || c.n == 0 || (family && strcmp(family, row->family) != 0)) continue;
+            if (row->heldout != heldout || c.n == 0 || (group && strcmp(group, exact_group(row)) != 0))
+                continue;
             double x = (double)c.correct / (double)c.n;
             if (pass == 0) {
                 sum += x;

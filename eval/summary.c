@@ -106,21 +106,22 @@ static bool new_row(Table *t, const char *name) {
     return true;
 }
 
-static void put_mean(Table *t, const ExactReport *r, bool heldout, const char *family) {
+/* error: with the standard error where there is more than one task. */
+static void put_mean(Table *t, const ExactReport *r, bool heldout, const char *group, bool error) {
     for (int a = 0; a < r->n_arms; a++) {
-        ExactMean m = exact_mean(r, a, heldout, family);
+        ExactMean m = exact_mean(r, a, heldout, group);
         if (m.n_tasks == 0) continue;
-        if (m.n_tasks > 1 && !family)
+        if (m.n_tasks > 1 && error)
             snprintf(cell(t, 2 + a), CELL, "%.1f ± %.1f", 100 * m.mean, 100 * m.error);
         else
             snprintf(cell(t, 2 + a), CELL, "%.1f", 100 * m.mean);
     }
 }
 
-static int64_t tasks_in(const ExactReport *r, bool heldout, const char *family) {
+static int64_t tasks_in(const ExactReport *r, bool heldout, const char *group) {
     int64_t n = 0;
     for (int64_t i = 0; i < r->n_rows; i++)
-        n += r->rows[i].heldout == heldout && (!family || strcmp(family, r->rows[i].family) == 0);
+        n += r->rows[i].heldout == heldout && (!group || strcmp(group, exact_group(&r->rows[i])) == 0);
     return n;
 }
 
@@ -151,17 +152,28 @@ static void add_families(Table *t, const ExactReport *r) {
                  (long long)tasks_in(r, false, row->family));
         if (!new_row(t, name)) return;
         snprintf(cell(t, 1), CELL, "seen");
-        put_mean(t, r, false, row->family);
+        put_mean(t, r, false, row->family, false);
     }
 }
 
-static void add_means(Table *t, const ExactReport *r, bool heldout) {
-    int64_t n = tasks_in(r, heldout, NULL);
+static void add_mean(Table *t, const ExactReport *r, bool heldout, const char *group) {
     char name[CELL];
-    snprintf(name, sizeof name, "**mean of %lld %s**", (long long)n,
-             heldout ? "held-out tasks" : "seen tasks");
-    if (n == 0 || !new_row(t, name)) return;
-    put_mean(t, r, heldout, NULL);
+    int64_t n = tasks_in(r, heldout, group);
+    snprintf(name, sizeof name, "**mean of %lld %s%s%.40s**", (long long)n,
+             heldout ? "held-out tasks" : "seen tasks", group ? ", " : "", group ? group : "");
+    if (n > 0 && new_row(t, name)) put_mean(t, r, heldout, group, true);
+}
+
+/* The mean of the set; of held-out tasks also a mean a kind. */
+static void add_means(Table *t, const ExactReport *r, bool heldout) {
+    for (int64_t i = 0; heldout && i < r->n_rows; i++) {
+        const char *kind = exact_group(&r->rows[i]);
+        bool first = r->rows[i].heldout && kind[0];
+        for (int64_t k = 0; k < i && first; k++)
+            first = !r->rows[k].heldout || strcmp(kind, exact_group(&r->rows[k])) != 0;
+        if (first) add_mean(t, r, true, kind);
+    }
+    add_mean(t, r, heldout, NULL);
 }
 
 /* Columns on a terminal: bytes that do not continue a character. */

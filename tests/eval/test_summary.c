@@ -117,7 +117,8 @@ static void table(void **state) {
     int lines;
     assert_ok(summary_table(&text, &f.r, (SummaryTableOpts){false}));
     assert_true(lines_of_width(text, &lines) > 0);
-    assert_int_equal(lines, 2 + 2 + 1 + 2); /* head, families, held-out tasks, means */
+    assert_int_equal(lines, 2 + 2 + 1 + 3); /* head, families, held-out tasks, means: a kind, two sets */
+    assert_non_null(strstr(text, "**mean of 1 held-out tasks, far**"));
     assert_non_null(strstr(text, "| base + instruction "));
     assert_non_null(strstr(text, "| numbers (2) "));
     assert_non_null(strstr(text, "33.3 ± 22.0 |"));
@@ -128,7 +129,7 @@ static void table(void **state) {
     free(text);
     assert_ok(summary_table(&text, &f.r, (SummaryTableOpts){true}));
     assert_true(lines_of_width(text, &lines) > 0);
-    assert_int_equal(lines, 2 + 4 + 1 + 2);
+    assert_int_equal(lines, 2 + 4 + 1 + 3);
     assert_non_null(strstr(text, "| shout "));
     free(text);
 }

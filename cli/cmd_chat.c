@@ -4,7 +4,7 @@
  * --system gives one: that is how adapters are trained here. */
 #include "cli/cli.h"
 #include "cli/lines.h"
-#include "cli/session.h"
+#include "cli/loaded.h"
 #include "eval/generate.h"
 
 #include <stdint.h>
@@ -22,7 +22,7 @@ typedef struct Stream {
 } Stream;
 
 typedef struct Chat {
-    Session *session;
+    Loaded *loaded;
     const Cli *cli;
     ChatMessage turns[MAX_TURNS]; /* owns the contents */
     size_t n;
@@ -51,7 +51,7 @@ static bool on_token(void *ctx, int64_t request, int64_t i, int32_t token) {
 
 /* *out owns the answer. */
 static Status answer(char **out, Chat *c, bool adapted, bool print) {
-    Session *s = c->session;
+    Loaded *s = c->loaded;
     TokenBuf prompt = {0};
     char *text;
     size_t n;
@@ -66,7 +66,7 @@ static Status answer(char **out, Chat *c, bool adapted, bool print) {
         GenOutput generated;
         opts.on_token = on_token;
         opts.ctx = &stream;
-        st = generate_once(&generated, &s->llm, &s->dev, adapted ? session_loras(s) : NULL, &request, 1, 1,
+        st = generate_once(&generated, &s->llm, &s->dev, adapted ? loaded_loras(s) : NULL, &request, 1, 1,
                            opts);
         if (status_is_ok(st))
             st =
@@ -100,7 +100,7 @@ static void print_both(const char *base, const char *adapted) {
 /* One question, answered; the answer becomes a turn. */
 static Status ask(Chat *c, const char *question) {
     char *base = NULL, *adapted = NULL;
-    bool two = c->session->adapted, print = !c->cli->json;
+    bool two = c->loaded->adapted, print = !c->cli->json;
     TRY(add_turn(c, "user", question));
     if (two && print) fputs("base model: ", stdout);
     Status s = answer(&base, c, false, print);
@@ -154,12 +154,12 @@ static Status ask_stdin(Chat *c) {
 }
 
 Status cmd_chat(Cli *cli, int argc, char **argv) {
-    SessionWant want = {0};
+    LoadedWant want = {0};
     const char *system = NULL;
     int64_t max_tokens = 512;
     double temperature = 0;
     const Option options[] = {
-        SESSION_OPTIONS(want),
+        LOADED_OPTIONS(want),
         {.name = "--system", .kind = OPTION_STRING, .out = &system, .value = "S", .help = "a system message"},
         {.name = "--max-tokens",
          .kind = OPTION_INT,
@@ -178,11 +178,11 @@ Status cmd_chat(Cli *cli, int argc, char **argv) {
     };
     TRY(cli_parse(cli, argc, argv, options, 0, 1));
     if (cli->help_shown) return OK;
-    Session *session = malloc(sizeof *session);
+    Loaded *loaded = malloc(sizeof *loaded);
     Chat *c = calloc(1, sizeof *c);
-    Status s = session && c ? session_open(session, cli, &want) : status_error(E_ENV, "out of memory");
+    Status s = loaded && c ? loaded_open(loaded, cli, &want) : status_error(E_ENV, "out of memory");
     if (status_is_ok(s)) {
-        c->session = session;
+        c->loaded = loaded;
         c->cli = cli;
         c->gen = (GenOpts){.max_new_tokens = max_tokens,
                            .temperature = (float)temperature,
@@ -192,9 +192,9 @@ Status cmd_chat(Cli *cli, int argc, char **argv) {
         if (status_is_ok(s))
             s = cli->n_args ? ask(c, cli->args[0]) : cli->stdin_tty ? converse(c) : ask_stdin(c);
         for (size_t i = 0; i < c->n; i++) free((char *)(uintptr_t)c->turns[i].content);
-        session_close(session);
+        loaded_close(loaded);
     }
     free(c);
-    free(session);
+    free(loaded);
     return s;
 }

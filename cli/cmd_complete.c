@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 #include "cli/lines.h"
 #include "cli/messages.h"
-#include "cli/session.h"
+#include "cli/loaded.h"
 #include "eval/generate.h"
 
 #include <stdlib.h>
@@ -71,17 +71,16 @@ static Status print_result(const Llm *llm, const GenResult *r) {
     return OK;
 }
 
-static Status flush(Batch *b, Session *session, const Cli *cli, GenOpts opts) {
+static Status flush(Batch *b, Loaded *loaded, const Cli *cli, GenOpts opts) {
     GenRequest requests[MAX_BATCH];
     GenOutput out;
     for (int64_t i = 0; i < b->n; i++)
-        requests[i] = (GenRequest){b->prompts[i].ids, (int64_t)b->prompts[i].n, session->adapted ? 0 : -1};
+        requests[i] = (GenRequest){b->prompts[i].ids, (int64_t)b->prompts[i].n, loaded->adapted ? 0 : -1};
     opts.stop = cli->stop;
     opts.seed =
         (uint64_t)cli->seed + (uint64_t)b->first; /* the number of a request starts anew in each batch */
-    Status s =
-        generate_once(&out, &session->llm, &session->dev, session_loras(session), requests, b->n, 0, opts);
-    for (int64_t i = 0; status_is_ok(s) && i < out.n; i++) s = print_result(&session->llm, &out.results[i]);
+    Status s = generate_once(&out, &loaded->llm, &loaded->dev, loaded_loras(loaded), requests, b->n, 0, opts);
+    for (int64_t i = 0; status_is_ok(s) && i < out.n; i++) s = print_result(&loaded->llm, &out.results[i]);
     generate_free(&out);
     fflush(stdout);
     b->first += b->n;
@@ -89,23 +88,23 @@ static Status flush(Batch *b, Session *session, const Cli *cli, GenOpts opts) {
     return s;
 }
 
-static Status complete_lines(Session *session, Cli *cli, Lines *lines, Batch *b, const Ask *ask) {
+static Status complete_lines(Loaded *loaded, Cli *cli, Lines *lines, Batch *b, const Ask *ask) {
     for (bool more = true; more;) {
         TRY(lines_next(lines, &more));
-        if (more) TRY(add_line(b, &session->llm, lines, ask->template));
-        if (b->n && (!more || b->n == ask->size)) TRY(flush(b, session, cli, ask->gen));
+        if (more) TRY(add_line(b, &loaded->llm, lines, ask->template));
+        if (b->n && (!more || b->n == ask->size)) TRY(flush(b, loaded, cli, ask->gen));
     }
     return OK;
 }
 
 Status cmd_complete(Cli *cli, int argc, char **argv) {
-    SessionWant want = {0};
+    LoadedWant want = {0};
     int64_t max_tokens = 512;
     double temperature = 0;
     bool no_system = false;
     Ask ask = {.size = 64};
     const Option options[] = {
-        SESSION_OPTIONS(want),
+        LOADED_OPTIONS(want),
         {.name = "--max-tokens",
          .kind = OPTION_INT,
          .out = &max_tokens,
@@ -136,18 +135,18 @@ Status cmd_complete(Cli *cli, int argc, char **argv) {
     if (cli->help_shown) return OK;
     ask.template = (TemplateOpts){.generation_prompt = true, .default_system = !no_system && !want.t2l};
     ask.gen = (GenOpts){.max_new_tokens = max_tokens, .temperature = (float)temperature};
-    Session session;
+    Loaded loaded;
     Lines lines;
-    TRY(session_open(&session, cli, &want));
+    TRY(loaded_open(&loaded, cli, &want));
     Batch *b = calloc(1, sizeof *b);
     Status s =
         b ? lines_open(&lines, cli->n_args ? cli->args[0] : NULL) : status_error(E_ENV, "out of memory");
     if (status_is_ok(s)) {
-        s = complete_lines(&session, cli, &lines, b, &ask);
+        s = complete_lines(&loaded, cli, &lines, b, &ask);
         lines_close(&lines);
     }
     for (int i = 0; b && i < MAX_BATCH; i++) tokenizer_buf_free(&b->prompts[i]);
     free(b);
-    session_close(&session);
+    loaded_close(&loaded);
     return s;
 }

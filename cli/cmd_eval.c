@@ -3,7 +3,7 @@
 #include "cli/lines.h"
 #include "cli/report.h"
 #include "cli/run.h"
-#include "cli/session.h"
+#include "cli/loaded.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,7 @@ typedef struct Eval {
     int64_t limit, max_tokens;
     bool prompted, controls, heldout, per_task;
 
-    Session session; /* device and base model */
+    Loaded loaded; /* device and base model */
     T2l maker;
     bool has_maker;
     TaskSet set;  /* owns */
@@ -63,7 +63,7 @@ static Status add_adapter(Eval *e, const char *dir) {
     Given *g = NULL;
     snprintf(name, sizeof name, "%.*s", n - from > 40 ? 40 : (int)(n - from), dir + from);
     TRY(add_given(&g, e, name));
-    return session_read_adapter(&g->set, &g->mem, &e->session.llm, dir);
+    return loaded_read_adapter(&g->set, &g->mem, &e->loaded.llm, dir);
 }
 
 static Status add_described(Eval *e, const char *text) {
@@ -74,7 +74,7 @@ static Status add_described(Eval *e, const char *text) {
     TRY(add_given(&g, e, text));
     TRY(t2l_adapters(&made, &e->maker, &text, 1));
     TRY(lora_to_adapter(&a, &made, 0, c->in, c->out, e->maker.info.lora_alpha));
-    Status s = session_keep_adapter(&g->set, &g->mem, &a);
+    Status s = loaded_keep_adapter(&g->set, &g->mem, &a);
     adapter_free(&a);
     return s;
 }
@@ -93,8 +93,8 @@ static Status add_description_lines(Eval *e) {
 
 static Status open_maker(Eval *e, const Cli *cli) {
     if (!e->t2l) return OK;
-    AdapterShape shape = llm_adapter_shape(&e->session.llm.cfg);
-    TRY(t2l_open(&e->maker, &e->session.dev, e->t2l, cli->cache, MADE_TOGETHER));
+    AdapterShape shape = llm_adapter_shape(&e->loaded.llm.cfg);
+    TRY(t2l_open(&e->maker, &e->loaded.dev, e->t2l, cli->cache, MADE_TOGETHER));
     e->has_maker = true;
     TRY(t2l_check_shape(&e->maker, &shape, e->model));
     for (int i = 0; i < e->describe.n; i++) TRY(add_described(e, e->describe.item[i]));
@@ -157,7 +157,7 @@ static cJSON *describe_run(const Eval *e) {
 }
 
 static Status evaluate(Eval *e, const Cli *cli) {
-    ExactModel model = {.llm = &e->session.llm, .dev = &e->session.dev};
+    ExactModel model = {.llm = &e->loaded.llm, .dev = &e->loaded.dev};
     if (e->has_maker) {
         model.hypernet = &e->maker.hypernet;
         model.embed = t2l_embed;
@@ -186,8 +186,8 @@ static Status evaluate(Eval *e, const Cli *cli) {
 
 static Status run(Eval *e, Cli *cli) {
     TRY(load_tasks(e, cli));
-    SessionWant want = {.model = e->model};
-    TRY(session_open(&e->session, cli, &want));
+    LoadedWant want = {.model = e->model};
+    TRY(loaded_open(&e->loaded, cli, &want));
     Status s = OK;
     for (int i = 0; status_is_ok(s) && i < e->adapters.n; i++) s = add_adapter(e, e->adapters.item[i]);
     if (status_is_ok(s)) s = open_maker(e, cli);
@@ -195,7 +195,7 @@ static Status run(Eval *e, Cli *cli) {
     if (status_is_ok(s)) s = evaluate(e, cli);
     if (e->has_maker) t2l_close(&e->maker);
     for (int i = 0; i < e->n_given; i++) arena_free(&e->given[i].mem);
-    session_close(&e->session);
+    loaded_close(&e->loaded);
     return s;
 }
 

@@ -1,7 +1,7 @@
 /* t2l score: log-likelihood of continuations, batch by batch as lines come. */
 #include "cli/cli.h"
 #include "cli/lines.h"
-#include "cli/session.h"
+#include "cli/loaded.h"
 #include "eval/score.h"
 
 #include <stdlib.h>
@@ -31,14 +31,14 @@ static Status add_line(Batch *b, const Llm *llm, const Lines *l) {
     return s;
 }
 
-static Status flush(Batch *b, Session *session, const Cli *cli) {
+static Status flush(Batch *b, Loaded *loaded, const Cli *cli) {
     ScoreRequest requests[MAX_BATCH];
     ScoreResult results[MAX_BATCH];
     for (int64_t i = 0; i < b->n; i++)
         requests[i] = (ScoreRequest){b->tokens[i].ids, b->n_context[i], (int64_t)b->tokens[i].n,
-                                     session->adapted ? 0 : -1};
+                                     loaded->adapted ? 0 : -1};
     ScoreOpts opts = {.stop = cli->stop};
-    TRY(score_run(results, &session->llm, &session->dev, session_loras(session), requests, b->n, opts));
+    TRY(score_run(results, &loaded->llm, &loaded->dev, loaded_loras(loaded), requests, b->n, opts));
     for (int64_t i = 0; i < b->n; i++)
         printf("{\"logprob\":%.9g,\"tokens\":%lld,\"greedy\":%s}\n", results[i].logprob,
                (long long)results[i].n_tokens, results[i].greedy ? "true" : "false");
@@ -47,20 +47,20 @@ static Status flush(Batch *b, Session *session, const Cli *cli) {
     return OK;
 }
 
-static Status score_lines(Session *session, Cli *cli, Lines *lines, Batch *b, int64_t size) {
+static Status score_lines(Loaded *loaded, Cli *cli, Lines *lines, Batch *b, int64_t size) {
     for (bool more = true; more;) {
         TRY(lines_next(lines, &more));
-        if (more) TRY(add_line(b, &session->llm, lines));
-        if (b->n && (!more || b->n == size)) TRY(flush(b, session, cli));
+        if (more) TRY(add_line(b, &loaded->llm, lines));
+        if (b->n && (!more || b->n == size)) TRY(flush(b, loaded, cli));
     }
     return OK;
 }
 
 Status cmd_score(Cli *cli, int argc, char **argv) {
-    SessionWant want = {0};
+    LoadedWant want = {0};
     int64_t size = 64;
     const Option options[] = {
-        SESSION_OPTIONS(want),
+        LOADED_OPTIONS(want),
         {.name = "--batch",
          .kind = OPTION_INT,
          .out = &size,
@@ -72,18 +72,18 @@ Status cmd_score(Cli *cli, int argc, char **argv) {
     };
     TRY(cli_parse(cli, argc, argv, options, 0, 1));
     if (cli->help_shown) return OK;
-    Session session;
+    Loaded loaded;
     Lines lines;
-    TRY(session_open(&session, cli, &want));
+    TRY(loaded_open(&loaded, cli, &want));
     Batch *b = calloc(1, sizeof *b);
     Status s =
         b ? lines_open(&lines, cli->n_args ? cli->args[0] : NULL) : status_error(E_ENV, "out of memory");
     if (status_is_ok(s)) {
-        s = score_lines(&session, cli, &lines, b, size);
+        s = score_lines(&loaded, cli, &lines, b, size);
         lines_close(&lines);
     }
     for (int i = 0; b && i < MAX_BATCH; i++) tokenizer_buf_free(&b->tokens[i]);
     free(b);
-    session_close(&session);
+    loaded_close(&loaded);
     return s;
 }

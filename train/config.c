@@ -58,7 +58,7 @@ static const Key keys[] = {
      "projections that get an adapter", "paper, 4"},
 
     S(data.tasks, "\"\"", "training tasks: a task file or a folder of them", "chosen"),
-    S(data.heldout, "\"\"", "tasks never trained on, for validation", "chosen"),
+    S(data.heldout, "\"\"", "tasks never trained on, for evaluation", "chosen"),
     C(data.prompt, "\"instruction\"", "input|instruction|mixed",
       "what the base model sees: the input alone, the "
       "task's instruction before it, or either",

@@ -1,26 +1,26 @@
-#include "cli/session.h"
+#include "cli/loaded.h"
 #include "data/fetch.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-Status session_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a) {
+Status loaded_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a) {
     *mem = arena_measure("adapter");
     TRY(lora_from_adapters(out, mem, &a, 1));
     TRY(arena_commit(mem));
     return lora_from_adapters(out, mem, &a, 1);
 }
 
-Status session_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char *dir) {
+Status loaded_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char *dir) {
     Adapter a;
     AdapterShape shape = llm_adapter_shape(&llm->cfg);
     TRY(adapter_load(&a, dir, &shape));
-    Status s = session_keep_adapter(out, mem, &a);
+    Status s = loaded_keep_adapter(out, mem, &a);
     adapter_free(&a);
     return s;
 }
 
-static Status describe(Session *s, const Cli *cli, const SessionWant *want) {
+static Status describe(Loaded *s, const Cli *cli, const LoadedWant *want) {
     AdapterShape shape = llm_adapter_shape(&s->llm.cfg);
     TRY(t2l_open(&s->t2l, &s->dev, want->t2l, cli->cache, 1));
     s->has_t2l = true;
@@ -30,7 +30,7 @@ static Status describe(Session *s, const Cli *cli, const SessionWant *want) {
     return OK;
 }
 
-static Status load_model(Session *s, const Cli *cli, const char *model) {
+static Status load_model(Loaded *s, const Cli *cli, const char *model) {
     char *path;
     LlmLoad load = {0};
     TRY(llm_choose_dtype(&load.dtype, &s->dev, cli->dtype));
@@ -40,7 +40,7 @@ static Status load_model(Session *s, const Cli *cli, const char *model) {
     return st;
 }
 
-static Status check_want(const Cli *cli, const SessionWant *want) {
+static Status check_want(const Cli *cli, const LoadedWant *want) {
     TRY(cli_require(cli, "--model", want->model));
     if (want->adapter && want->t2l)
         return status_error(E_USAGE, "--adapter and --t2l are two ways to the same thing; give one");
@@ -49,7 +49,7 @@ static Status check_want(const Cli *cli, const SessionWant *want) {
     return OK;
 }
 
-Status session_open(Session *out, const Cli *cli, const SessionWant *want) {
+Status loaded_open(Loaded *out, const Cli *cli, const LoadedWant *want) {
     memset(out, 0, sizeof *out);
     TRY(check_want(cli, want));
     TRY(cli_open_device(cli, &out->dev));
@@ -60,15 +60,15 @@ Status session_open(Session *out, const Cli *cli, const SessionWant *want) {
     }
     if (!out->llm.tokenizer) st = status_error(E_INPUT, "%s: no tokenizer.json", want->model);
     if (status_is_ok(st) && want->adapter) {
-        st = session_read_adapter(&out->loras, &out->lora_mem, &out->llm, want->adapter);
+        st = loaded_read_adapter(&out->loras, &out->lora_mem, &out->llm, want->adapter);
         out->adapted = true;
     }
     if (status_is_ok(st) && want->t2l) st = describe(out, cli, want);
-    if (!status_is_ok(st)) session_close(out);
+    if (!status_is_ok(st)) loaded_close(out);
     return st;
 }
 
-void session_close(Session *s) {
+void loaded_close(Loaded *s) {
     if (s->has_t2l) t2l_close(&s->t2l);
     arena_free(&s->lora_mem);
     llm_free(&s->llm);
@@ -76,6 +76,6 @@ void session_close(Session *s) {
     memset(s, 0, sizeof *s);
 }
 
-const LoraSet *session_loras(const Session *s) {
+const LoraSet *loaded_loras(const Loaded *s) {
     return s->adapted ? &s->loras : NULL;
 }

@@ -1,21 +1,21 @@
 /* What a command that runs the base model holds: device, model, and at most one set of adapters, read from a
  * folder or made from a description. */
-#ifndef T2L_CLI_SESSION_H
-#define T2L_CLI_SESSION_H
+#ifndef T2L_CLI_LOADED_H
+#define T2L_CLI_LOADED_H
 
 #include "cli/cli.h"
 #include "cli/t2l.h"
 #include "model/llm.h"
 
-typedef struct SessionWant {
+typedef struct LoadedWant {
     const char *model;    /* view */
     const char *adapter;  /* view: a PEFT folder; NULL: none */
     const char *t2l;      /* view: a checkpoint; NULL: none */
     const char *describe; /* view: what its adapter shall do */
-} SessionWant;
+} LoadedWant;
 
 /* The flags --model --adapter --t2l --describe as rows of an option table. */
-#define SESSION_OPTIONS(want)                                                                  \
+#define LOADED_OPTIONS(want)                                                                   \
     {.name = "--model",                                                                        \
      .kind = OPTION_STRING,                                                                    \
      .out = &(want).model,                                                                     \
@@ -36,7 +36,7 @@ typedef struct SessionWant {
         .help = "with --t2l: the task in words"                                                \
     }
 
-typedef struct Session {
+typedef struct Loaded {
     Device dev;     /* owns */
     Llm llm;        /* owns */
     LoraSet loras;  /* views of lora_mem or of t2l */
@@ -44,16 +44,16 @@ typedef struct Session {
     Arena lora_mem; /* owns */
     T2l t2l;        /* owns */
     bool has_t2l;
-} Session;
+} Loaded;
 
 /* In place: out must not move. On failure there is nothing to close. */
-Status session_open(Session *out, const Cli *cli, const SessionWant *want);
-void session_close(Session *s);
+Status loaded_open(Loaded *out, const Cli *cli, const LoadedWant *want);
+void loaded_close(Loaded *s);
 /* A set of one adapter in memory of its own: mem owns what out points at. From a folder that fits the model;
  * from an Adapter. */
-Status session_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char *dir);
-Status session_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a);
+Status loaded_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char *dir);
+Status loaded_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a);
 /* The adapters for a call, NULL without. */
-const LoraSet *session_loras(const Session *s);
+const LoraSet *loaded_loras(const Loaded *s);
 
 #endif

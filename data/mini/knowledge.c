@@ -197,25 +197,6 @@ static void generate_class(Rng *rng, const Task *task, Pair *pair) {
     text_add(&pair->out, first ? task->text : task->text2);
 }
 
-typedef struct Kind {
-    const char *table, *label;
-} Kind;
-
-// The kind of a word, out of eight.
-static void generate_kind(Rng *rng, const Task *task, Pair *pair) {
-    (void)task;
-    static const Kind kinds[] = {
-        {words_animals, "animal"}, {words_plants, "plant"},      {words_vehicles, "vehicle"},
-        {words_tools, "tool"},     {words_clothes, "clothing"},  {words_fruits, "fruit"},
-        {words_jobs, "job"},       {words_countries, "country"},
-    };
-    const Kind *kind = &kinds[task_range(rng, 0, (int)(sizeof kinds / sizeof *kinds) - 1)];
-    char word[WORDS_FIELD];
-    draw(word, rng, kind->table);
-    text_add(&pair->in, word);
-    text_add(&pair->out, kind->label);
-}
-
 static void generate_article(Rng *rng, const Task *task, Pair *pair) {
     (void)task;
     char word[WORDS_FIELD];
@@ -313,12 +294,10 @@ static void generate_pick(Rng *rng, const Task *task, Pair *pair) {
         .text2 = two, .slot = {one, two, one " or " two "~" two " or " one}, .split = kind          \
     }
 #define SENTIMENT(id, one, two) SENTIMENT_(id, one, two, SPLIT_TRAIN)
-#define PICK_(id, tab, one, bare, kind)                                                                    \
-    {                                                                                                      \
-        .name = "pick_" id, .family = &pick, .generate = generate_pick, .table = tab, .slot = {one, bare}, \
-        .split = kind                                                                                      \
+#define PICK(id, tab, one, bare)                                                                            \
+    {                                                                                                       \
+        .name = "pick_" id, .family = &pick, .generate = generate_pick, .table = tab, .slot = { one, bare } \
     }
-#define PICK(id, tab, one, bare) PICK_(id, tab, one, bare, SPLIT_TRAIN)
 
 static const Task tasks[] = {
     LOOKUP("capital", words_countries, 0, 1,
@@ -345,16 +324,6 @@ static const Task tasks[] = {
            "Asia or Europe",
            "state the continent to which the country belongs~tell if it is Asia, Africa, Europe or America",
            "the continent where the country is found~Europe, Africa, Asia or America"),
-    LOOKUP("nationality", words_countries, 0, 3,
-           "write the adjective of nationality for the country~answer in one word: the nationality~look up "
-           "the nationality~say what a person from the country is "
-           "called~form the "
-           "adjective of the country",
-           "the nationality adjective of the country~the adjective for people from there~the word for a "
-           "citizen of the "
-           "country",
-           "name the nationality of its people~turn the country into its adjective",
-           "the adjective that belongs to the country~the nationality of somebody born there"),
     LOOKUP("opposite", words_opposites, 0, 1,
            "give the opposite of the word~answer in one word: the opposite~find a word that means the "
            "contrary~name the antonym~write the word of contrary meaning",
@@ -368,20 +337,8 @@ static const Task tasks[] = {
            "state what color such a thing is~tell how it is colored in one word",
            "the color one expects of it~the common color of this thing"),
 
-    {.name = "lookup_category",
-     .family = &lookup,
-     .generate = generate_kind,
-     .slot = {"name the kind of thing: animal, plant, fruit, tool or so~say what kind of thing the word "
-              "names~answer in "
-              "one word: the category~give the general term, such as animal, tool or job",
-              "the category of the word~the kind of thing it is, in one word~the general term, like animal "
-              "or vehicle",
-              "state the category to which it belongs~find the general word for it",
-              "the class of things it belongs to~the general word, for example fruit or job"}},
-
     TRANSLATE("french", words_french, "French"),
     TRANSLATE("spanish", words_spanish, "Spanish"),
-    TRANSLATE("german", words_german, "German"),
 
     INFLECT("plural", words_nouns, 0, 1, "the plural~the plural form~the form for several", "noun~word",
             "in the plural~as more than one"),
@@ -397,14 +354,9 @@ static const Task tasks[] = {
             "in the past tense~in the simple past"),
     INFLECT("ing", words_verbs, 0, 3, "the -ing form~the present participle~the form ending in ing",
             "verb~action word", "in the -ing form~as a present participle"),
-    INFLECT("third_person", words_verbs, 0, 1,
-            "the third person singular~the he or she form~the present form after he", "verb~action word",
-            "in the third person singular~as it stands after she"),
     INFLECT("comparative", words_adjectives, 0, 1,
             "the comparative~the comparative form~the form used before than", "adjective~describing word",
             "in the comparative~as used before than"),
-    INFLECT("adverb", words_adverbs, 0, 1, "the adverb~the adverb in -ly~the adverb form",
-            "adjective~describing word", "as an adverb~in the -ly form"),
 
     CLASSIFY("animal_plant", "animal", words_animals, "plant", words_plants),
     CLASSIFY("animal_tool", "animal", words_animals, "tool", words_tools),
@@ -426,6 +378,7 @@ static const Task tasks[] = {
     CLASSIFY("fruit_furniture", "fruit", words_fruits, "furniture", words_furniture),
     CLASSIFY("drink_feeling", "drink", words_drinks, "feeling", words_feelings),
     CLASSIFY("furniture_feeling", "furniture", words_furniture, "feeling", words_feelings),
+    CLASSIFY_("tool_food", "tool", words_tools, "food", words_foods, SPLIT_NEAR),
     CLASSIFY_("animal_vehicle", "animal", words_animals, "vehicle", words_vehicles, SPLIT_NEAR),
 
     SENTIMENT("positive_negative", "positive", "negative"),
@@ -452,7 +405,7 @@ static const Task tasks[] = {
     PICK("color", words_colors, "a color", "color"),
     PICK("clothing", words_clothes, "a piece of clothing", "piece of clothing"),
     PICK("sport", words_sports, "a sport", "sport"),
-    PICK_("vehicle", words_vehicles, "a vehicle", "vehicle", SPLIT_NEAR),
+    PICK("vehicle", words_vehicles, "a vehicle", "vehicle"),
 };
 
 Tasks knowledge_tasks(void) {

@@ -332,13 +332,13 @@ static void generate_casing(Rng *rng, const Task *task, Pair *pair) {
     }
 }
 
-typedef enum Order { ORDER_REVERSE, ORDER_LAST_FIRST, ORDER_FIRST_LAST, ORDER_SWAP } Order;
+typedef enum Order { ORDER_REVERSE, ORDER_FIRST_LAST, ORDER_SWAP } Order;
 
 static void generate_order(Rng *rng, const Task *task, Pair *pair) {
     Items items;
     list_in(rng, task, pair, &items, task->a == ORDER_SWAP ? 2 : 3, task->a == ORDER_SWAP ? 2 : task->b);
     int end = items.n - 1;
-    if (task->a == ORDER_LAST_FIRST || task->a == ORDER_SWAP) items_move(&items, end, 0);
+    if (task->a == ORDER_SWAP) items_move(&items, end, 0);
     if (task->a == ORDER_FIRST_LAST) items_move(&items, 0, end);
     if (task->a == ORDER_REVERSE)
         for (int i = 0; i < end; i++) items_move(&items, end, i);
@@ -351,11 +351,11 @@ static void generate_count(Rng *rng, const Task *task, Pair *pair) {
     text_int(&pair->out, items.n);
 }
 
-typedef enum Repeat { REPEAT_TWICE, REPEAT_THRICE, REPEAT_FIRST, REPEAT_LAST } Repeat;
+typedef enum Repeat { REPEAT_TWICE, REPEAT_LAST } Repeat;
 
 static void generate_repetition(Rng *rng, const Task *task, Pair *pair) {
     Items items;
-    bool part = task->a == REPEAT_FIRST || task->a == REPEAT_LAST;
+    bool part = task->a == REPEAT_LAST;
     if (task->table) {
         list_in(rng, task, pair, &items, part ? 2 : 1, part ? 3 : 2);
     } else {
@@ -363,31 +363,22 @@ static void generate_repetition(Rng *rng, const Task *task, Pair *pair) {
         snprintf(items.s[0], sizeof items.s[0], "%d", task_range(rng, 1, SINGLE_NUMBER_MAX));
         text_add(&pair->in, items.s[0]);
     }
-    if (task->a == REPEAT_FIRST) {
-        text_add(&pair->out, items.s[0]);
-        text_add(&pair->out, " ");
-    }
     items_join(&pair->out, &items, " ");
-    if (task->a == REPEAT_LAST) {
-        text_add(&pair->out, " ");
+    text_add(&pair->out, " ");
+    if (part)
         text_add(&pair->out, items.s[items.n - 1]);
-    }
-    for (int i = 0; !part && i < (task->a == REPEAT_THRICE ? 2 : 1); i++) {
-        text_add(&pair->out, " ");
+    else
         items_join(&pair->out, &items, " ");
-    }
 }
 
-// a: 0 the first letter; 1 the initials of three words in capitals.
+// b: 1 as a capital.
 static void generate_letter(Rng *rng, const Task *task, Pair *pair) {
     Items items;
-    int n = task->a ? 3 : task_range(rng, 1, 2);
+    int n = task_range(rng, 1, 2);
     list_in(rng, task, pair, &items, n, n);
-    for (int i = 0; i < (task->a ? n : 1); i++) {
-        char initial[2] = {items.s[i][0], '\0'};
-        text_add(&pair->out, initial);
-    }
-    if (task->a || task->b) text_upper(&pair->out);
+    char initial[2] = {items.s[0][0], '\0'};
+    text_add(&pair->out, initial);
+    if (task->b) text_upper(&pair->out);
 }
 
 #define GRID_(id, fam, gen, at, tab, one, many, ord, where, kind)                                            \
@@ -477,7 +468,9 @@ static const Task tasks[] = {
     POSITION("last_city", -1, CITY, LAST),
     POSITION("first_color", 0, COLOR, FIRST),
     POSITION("second_color", 1, COLOR, SECOND),
+    POSITION("first_animal", 0, ANIMAL, FIRST),
     POSITION("third_animal", 2, ANIMAL, THIRD),
+    GRID("position_second_name", position, generate_position, 1, NAME, SECOND, SPLIT_NEAR),
     GRID("position_third_number", position, generate_position, 2, NUMBER, THIRD, SPLIT_NEAR),
 
     REMOVE("first_word", 0, WORD, FIRST),
@@ -524,16 +517,6 @@ static const Task tasks[] = {
     CASE("title_words", words_common, "the words~the text", TITLE),
     CASE("title_names", words_names, "the names~the given names", TITLE),
 
-    SAID(
-        "order_reverse_words", order, generate_order, words_common, ORDER_REVERSE, 3,
-        "reverse the words~say the words from the end to the start~start at the last word and go back to the "
-        "first~reverse the order of the words~write the words backwards, last one first~turn the word order "
-        "around~list the "
-        "words from last to first",
-        "the words in reverse~the list of words from its end to its start~the words in reverse order~the "
-        "words from the last to the first~the reversed word list",
-        "flip the sequence of the words~flip the word order",
-        "the words in the opposite order~the word list read from its end"),
     SAID("order_reverse_numbers", order, generate_order, NULL, ORDER_REVERSE, 3,
          "reverse the numbers~say the numbers from the end to the start~start at the last number and go back "
          "to the first~reverse the order of the numbers~write the numbers backwards, last one first~turn the "
@@ -550,17 +533,6 @@ static const Task tasks[] = {
          "the two words swapped~both words with places exchanged~the second word and then the first",
          "let the two words trade places~switch the pair of words",
          "the pair of words switched around~the two words after trading places"),
-    SAID("order_last_to_front", order, generate_order, words_common, ORDER_LAST_FIRST, 4,
-         "move the final word in front of the others~take the last word and place it before the rest~start "
-         "with the last word, then the others in order~move the last word to the front~put the final word "
-         "first~bring the last word to the start~shift "
-         "the word at "
-         "the end to the beginning",
-         "the list with its last word put first~the last word first, then all the others~the words with the "
-         "last one moved to the front~the list starting with its final word, then the "
-         "others",
-         "take the closing word and write it first~let the last word open the list, the others behind it",
-         "the list with its closing word at the front~all words, but the closing one placed first"),
     SAID("order_first_to_end", order, generate_order, words_common, ORDER_FIRST_LAST, 4,
          "move the opening word behind the others~take the first word and place it after the rest~write the "
          "other words, then the first one~move the first word to the end~put the first word last~send the "
@@ -586,13 +558,6 @@ static const Task tasks[] = {
          "the count of the numbers~the amount of numbers listed~the number count, as a digit",
          "work out how many numbers the list has~determine the amount of values",
          "the quantity of numbers in digits~the total count of values"),
-    SAID("count_names", count, generate_count, words_names, 0, 0,
-         "count the names~say how many names there are~write the number of people as a digit~count how many "
-         "people are "
-         "listed",
-         "the number of names~the count of the people~the number of people, as a digit",
-         "work out how many people the list has~determine the amount of names",
-         "the total of people in digits~the quantity of names"),
 
     SAID("repeat_words_twice", repetition, generate_repetition, words_common, REPEAT_TWICE, 0,
          "copy the text two times~write the words, then write them again~make two copies of the words~repeat "
@@ -602,16 +567,6 @@ static const Task tasks[] = {
          "times in a row~the words doubled",
          "copy the words and then copy them once more~duplicate the text",
          "two copies of the text in one line~the duplicated words"),
-    SAID("repeat_words_thrice", repetition, generate_repetition, words_common, REPEAT_THRICE, 0,
-         "copy the text three times~write the words, again, and a third time~make three copies of the "
-         "words~repeat the words three times~write the text three times~say the words three times in a "
-         "row~triple "
-         "the whole "
-         "text",
-         "three copies of the words~the text and then twice the same text again~the text written three "
-         "times~the words three times in a row~the words tripled",
-         "copy the words, and again, and once more~make three copies of the text",
-         "three copies of the text in one line~the words thrice over"),
     SAID("repeat_number_twice", repetition, generate_repetition, NULL, REPEAT_TWICE, 0,
          "copy the number two times~write the number, then write it again~make two copies of the "
          "number~repeat the number twice~write the number two times~say the number again after itself~print "
@@ -622,17 +577,6 @@ static const Task tasks[] = {
          "times in a row~the number and the same number again",
          "copy the number and then copy it once more~duplicate the number",
          "two copies of the number in one line~the duplicated number"),
-    SAID("repeat_first_word", repetition, generate_repetition, words_common, REPEAT_FIRST, 0,
-         "repeat the first word, then write the others~duplicate the first word within the list~write two "
-         "copies of the first word, then the others~begin with the first word twice~double only the first "
-         "word~write the first "
-         "word twice "
-         "and then "
-         "the rest~say the first word two times, the others once",
-         "the words with the first one duplicated~two copies of the first word and then the rest~the words "
-         "with the first one doubled~the list with its first word written twice",
-         "duplicate the opening word and leave the others alone~start with two copies of the opening word",
-         "the list beginning with its opening word twice~the words, the opening one duplicated"),
     SAID("repeat_last_word", repetition, generate_repetition, words_common, REPEAT_LAST, 0,
          "write the words and repeat the last one~duplicate the last word within the list~write the words "
          "with two copies of the last one~end with the last word twice~double only the last word~write the "
@@ -663,16 +607,6 @@ static const Task tasks[] = {
          "the first letter in upper case~the capital initial~the initial letter as a capital",
          "report the opening letter in its large form~name the letter at the front as a capital",
          "the opening letter, capitalized~the upper case letter that starts the text"),
-    SAID("letter_initials", letter, generate_letter, words_common, 1, 1,
-         "combine the first letters into an acronym~shorten the three words to capital initials~spell the "
-         "acronym from the starting letters~form the acronym of the three words~take the first letters in "
-         "capitals and join them~abbreviate "
-         "the words by "
-         "their initials~write the initials of the words without spaces",
-         "the acronym of the starting letters~the three capital initials~the acronym of the words~the "
-         "capital initials joined together~the initials of the three words",
-         "shorten the words to one acronym~put the starting letters together as capitals",
-         "the abbreviation made of the starting letters~the starting letters as one capital string"),
 };
 
 Tasks lists_tasks(void) {

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define MINI_VERSION "1"
+#define MINI_VERSION "2"
 
 // Writes dir/train/<name>.json and dir/heldout/<name>.json, each atomically; the same files for the same
 // seed.

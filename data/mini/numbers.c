@@ -47,30 +47,6 @@ static void generate_offset(Rng *rng, const Task *task, Pair *pair) {
     text_int(&pair->out, x + task->a);
 }
 
-static void two_numbers(Text *in, int x, int y) {
-    text_int(in, x);
-    text_add(in, " ");
-    text_int(in, y);
-}
-
-static void generate_sum(Rng *rng, const Task *task, Pair *pair) {
-    int x = task_range(rng, 1, task->b), y = task_range(rng, 1, task->b);
-    two_numbers(&pair->in, x, y);
-    text_int(&pair->out, x + y);
-}
-
-static void generate_difference(Rng *rng, const Task *task, Pair *pair) {
-    int y = task_range(rng, 1, 10), x = task_range(rng, y + 1, task->b);
-    two_numbers(&pair->in, x, y);
-    text_int(&pair->out, x - y);
-}
-
-static void generate_double(Rng *rng, const Task *task, Pair *pair) {
-    int x = task_range(rng, 1, task->b);
-    text_int(&pair->in, x);
-    text_int(&pair->out, 2 * x);
-}
-
 static void generate_extreme(Rng *rng, const Task *task, Pair *pair) {
     Items items;
     items_draw(&items, rng, NULL, task->b);
@@ -103,10 +79,6 @@ static void generate_limit(Rng *rng, const Task *task, Pair *pair) {
             __VA_ARGS__                                                                                   \
         }                                                                                                 \
     }
-#define COMPUTE(id, gen, most, ...)                                                                          \
-    {                                                                                                        \
-        .name = "arithmetic_" id, .family = &arithmetic, .generate = gen, .b = most, .slot = { __VA_ARGS__ } \
-    }
 #define EXTREME(id, sign, n, ord, many, kind)                                                       \
     {                                                                                               \
         .name = "compare_" id, .family = &extreme, .generate = generate_extreme, .a = sign, .b = n, \
@@ -137,13 +109,6 @@ static const Task tasks[] = {
         "the number two above it~the number plus two~the sum of the number and 2~the number increased by 2",
         "raise the number by two~go two steps up from the number",
         "two more than the number~the number with 2 added"),
-    OFFSET(
-        "plus_ten", 10, 250,
-        "compute the number plus 10~go up by ten~write the number ten above it~add ten to the "
-        "number~increase the number by 10~count up ten steps from the number",
-        "the number ten above it~the number plus ten~the sum of the number and 10~the number increased by 10",
-        "raise the number by ten~go ten steps up from the number",
-        "ten more than the number~the number with 10 added"),
     OFFSET("minus_one", -1, 250,
            "compute the number minus 1~go down by one~write the number that comes right before it~subtract "
            "one from the number~decrease the number by 1~count down to the previous whole number",
@@ -151,29 +116,6 @@ static const Task tasks[] = {
            "whole number~the number decreased by 1",
            "lower the number by one~go one step down from the number",
            "the whole number just before it~one less than the number"),
-    COMPUTE("sum", generate_sum, 20,
-            "sum the two numbers~find the total of the two numbers~compute the first number plus the "
-            "second~add the two numbers~compute the sum of both numbers~add up the numbers",
-            "the result of adding both numbers~the sum of the two numbers~the total of both numbers~the "
-            "first number plus the second",
-            "put the two numbers together by addition~total up the pair of numbers",
-            "the two numbers added up~what both numbers make together"),
-    COMPUTE("difference", generate_difference, 30,
-            "compute the first number minus the second~find how far apart the two numbers are~reduce the "
-            "first number by the second one~subtract the second number from the first~compute the difference "
-            "of the numbers~take the second "
-            "number away "
-            "from the first",
-            "the difference between both numbers~the difference of the two numbers~the first number minus "
-            "the second~the gap between the two numbers",
-            "reduce the first number by the second~deduct the second number from the first",
-            "the remainder when the second is subtracted~the first number less the second"),
-    COMPUTE("double", generate_double, 100,
-            "compute two times the number~make the number twice as big~multiply it by 2~double the "
-            "number~multiply the number by two~compute twice the number~add the number to itself",
-            "the number times 2~twice the number~two times the number~the number multiplied by 2~the double "
-            "of the number",
-            "make the number twice as large~scale the number by 2", "the number times two~the doubled value"),
 
     EXTREME("largest_two", 1, 2, "larger~bigger~greater", "two", SPLIT_TRAIN),
     EXTREME("largest_three", 1, 3, LARGEST, "three", SPLIT_TRAIN),

@@ -225,11 +225,9 @@ static void generate_insertion(Rng *rng, const Task *task, Pair *pair) {
 typedef enum Rewrite {
     REWRITE_QUESTION,
     REWRITE_NEGATION,
-    REWRITE_FUTURE,
     REWRITE_PRESENT,
     REWRITE_EXCLAIM,
     REWRITE_NO_STOP,
-    REWRITE_UPPER,
 } Rewrite;
 
 static void generate_rewriting(Rng *rng, const Task *task, Pair *pair) {
@@ -244,9 +242,6 @@ static void generate_rewriting(Rng *rng, const Task *task, Pair *pair) {
     case REWRITE_NEGATION:
         sentence(&pair->out, name, "did not", base, rest, ".");
         break;
-    case REWRITE_FUTURE:
-        sentence(&pair->out, name, "will", base, rest, ".");
-        break;
     case REWRITE_PRESENT:
         sentence(&pair->out, name, third, rest, "", ".");
         break;
@@ -255,10 +250,6 @@ static void generate_rewriting(Rng *rng, const Task *task, Pair *pair) {
         break;
     case REWRITE_NO_STOP:
         sentence(&pair->out, name, past, rest, "", "");
-        break;
-    case REWRITE_UPPER:
-        sentence(&pair->out, name, past, rest, "", ".");
-        text_upper(&pair->out);
         break;
     }
 }
@@ -308,12 +299,12 @@ static void generate_prefix(Rng *rng, const Task *task, Pair *pair) {
     sentence(&pair->out, task->text, pair->in.s, "", "", "");
 }
 
-#define SUBJECT_(id, words, kind)                                                               \
-    {                                                                                           \
-        .name = "subject_" id, .family = &subject, .generate = generate_subject, .text = words, \
-        .slot = {words "~\"" words "\""}, .split = kind                                         \
+#define SUBJECT(id, words)                                                                                \
+    {                                                                                                     \
+        .name = "subject_" id, .family = &subject, .generate = generate_subject, .text = words, .slot = { \
+            words "~\"" words "\""                                                                        \
+        }                                                                                                 \
     }
-#define SUBJECT(id, words) SUBJECT_(id, words, SPLIT_TRAIN)
 #define START 0, "at the start~at the beginning of the sentence"
 #define VERB 1, "before the verb~right after the name"
 #define END 2, "at the end~at the end, before the full stop"
@@ -365,13 +356,11 @@ static const Task tasks[] = {
     SUBJECT("nobody", "Nobody"),
     SUBJECT("the_man", "The man"),
     SUBJECT("my_sister", "My sister"),
-    SUBJECT_("he", "He", SPLIT_NEAR),
+    SUBJECT("he", "He"),
 
     INSERT("today_start", "Today", START),
-    INSERT("yesterday_start", "Yesterday", START),
     INSERT("often_verb", "often", VERB),
     INSERT("never_verb", "never", VERB),
-    INSERT("quickly_verb", "quickly", VERB),
     INSERT("today_end", "today", END),
     INSERT("again_end", "again", END),
 
@@ -393,15 +382,6 @@ static const Task tasks[] = {
             "negated statement",
             "deny the statement, using did not~turn the sentence into its negation",
             "the denial of the statement~the statement made negative"),
-    REWRITE("future", REWRITE_FUTURE,
-            "rewrite the sentence with will~make it a statement about the future~tell it as something to "
-            "come~put the sentence into the future with will~say that it will happen~change the past tense "
-            "to the "
-            "future",
-            "the sentence as a prediction~the sentence in the future tense~the sentence with will~the "
-            "statement about the future",
-            "tell it as something still to come~make it a prediction with will",
-            "the same event in future tense~the prediction that it will happen"),
     REWRITE("present", REWRITE_PRESENT,
             "rewrite the sentence in the present~turn the past tense sentence into the present tense~let the "
             "sentence happen now~put the sentence into the present tense~say it as if it happens now~change "
@@ -424,13 +404,6 @@ static const Task tasks[] = {
             "the sentence without the full stop~the sentence, final period removed",
             "leave the sentence open, with no dot~drop the closing period of the sentence",
             "the same words with no closing period~the sentence, its dot gone"),
-    REWRITE("upper", REWRITE_UPPER,
-            "rewrite the whole sentence in capitals~make every letter of the sentence a capital~write the "
-            "sentence in capital letters~convert the sentence to uppercase~shout the sentence in "
-            "all caps",
-            "the sentence in capital letters~the sentence in upper case~the sentence, every letter a capital",
-            "capitalize every letter of the sentence~make the sentence all uppercase",
-            "the same sentence in capitals throughout~the all caps sentence"),
 
     EXTRACT("name", PART_NAME, "the name of the person~the person's name",
             "Who did it?~Which person is it about?"),

@@ -227,18 +227,6 @@ const char words_spanish[] =
     "week:semana "
     "time:tiempo life:vida love:amor death:muerte war:guerra peace:paz work:trabajo money:dinero big:grande "
     "small:pequeño new:nuevo young:joven beautiful:hermoso yes:sí no:no hello:hola thanks:gracias snow:nieve";
-const char words_german[] =
-    "dog:Hund cat:Katze house:Haus water:Wasser bread:Brot red:rot one:eins two:zwei three:drei four:vier "
-    "five:fünf ten:zehn book:Buch good:gut day:Tag night:Nacht man:Mann woman:Frau milk:Milch black:schwarz "
-    "white:weiß friend:Freund school:Schule car:Auto green:grün blue:blau yellow:gelb sun:Sonne moon:Mond "
-    "king:König queen:Königin hand:Hand head:Kopf heart:Herz door:Tür window:Fenster tree:Baum flower:Blume "
-    "apple:Apfel cheese:Käse wine:Wein meat:Fleisch fish:Fisch bird:Vogel horse:Pferd cow:Kuh sea:Meer "
-    "sky:Himmel earth:Erde fire:Feuer city:Stadt street:Straße table:Tisch chair:Stuhl bed:Bett father:Vater "
-    "mother:Mutter brother:Bruder sister:Schwester son:Sohn daughter:Tochter child:Kind year:Jahr "
-    "month:Monat "
-    "week:Woche time:Zeit life:Leben love:Liebe death:Tod war:Krieg peace:Frieden work:Arbeit money:Geld "
-    "big:groß small:klein new:neu young:jung beautiful:schön yes:ja no:nein hello:hallo thanks:danke "
-    "snow:Schnee";
 const char words_nouns[] =
     "cat:cats dog:dogs box:boxes child:children man:men woman:women mouse:mice foot:feet tooth:teeth "
     "city:cities "
@@ -317,23 +305,6 @@ const char words_adjectives[] =
     "calm:calmer:calmest simple:simpler:simplest noisy:noisier:noisiest sunny:sunnier:sunniest "
     "dry:drier:driest "
     "tiny:tinier:tiniest narrow:narrower:narrowest clever:cleverer:cleverest";
-const char words_adverbs[] =
-    "slow:slowly quick:quickly loud:loudly quiet:quietly sad:sadly glad:gladly bad:badly kind:kindly "
-    "brave:bravely nice:nicely safe:safely wise:wisely strange:strangely happy:happily easy:easily "
-    "angry:angrily "
-    "hungry:hungrily lazy:lazily lucky:luckily heavy:heavily busy:busily noisy:noisily careful:carefully "
-    "beautiful:beautifully cheerful:cheerfully peaceful:peacefully useful:usefully helpful:helpfully "
-    "wonderful:wonderfully awful:awfully painful:painfully hopeful:hopefully final:finally real:really "
-    "actual:actually usual:usually general:generally normal:normally total:totally equal:equally "
-    "exact:exactly "
-    "direct:directly perfect:perfectly correct:correctly sudden:suddenly certain:certainly clear:clearly "
-    "near:nearly clever:cleverly proper:properly eager:eagerly regular:regularly recent:recently "
-    "silent:silently "
-    "frequent:frequently patient:patiently polite:politely secret:secretly soft:softly sweet:sweetly "
-    "deep:deeply rough:roughly smooth:smoothly strong:strongly weak:weakly warm:warmly sharp:sharply "
-    "bright:brightly calm:calmly serious:seriously nervous:nervously dangerous:dangerously famous:famously "
-    "honest:honestly complete:completely";
-
 const char words_actions[] =
     "walk:walks:walked:to_school read:reads:read:a_book play:plays:played:the_piano cook:cooks:cooked:dinner "
     "drive:drives:drove:a_car write:writes:wrote:letters sing:sings:sang:a_song "

@@ -34,11 +34,9 @@ extern const char words_opposites[];  // word:opposite
 extern const char words_hues[];       // thing:its usual color
 extern const char words_french[];     // english:french
 extern const char words_spanish[];    // english:spanish
-extern const char words_german[];     // english:german
 extern const char words_nouns[];      // singular:plural
 extern const char words_verbs[];      // base:third person:past:ing
 extern const char words_adjectives[]; // base:comparative:superlative
-extern const char words_adverbs[];    // adjective:adverb
 
 extern const char words_actions[]; // base:third person:past:rest of a sentence
 extern const char words_reviewed[];

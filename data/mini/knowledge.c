@@ -300,12 +300,6 @@ static void generate_pick(Rng *rng, const Task *task, Pair *pair) {
     }
 
 static const Task tasks[] = {
-    LOOKUP("capital", words_countries, 0, 1,
-           "name the capital of the country~answer in one word: the capital~look up the capital of the "
-           "country~give the capital city~say which city is the capital",
-           "the capital of the country~the country's capital city~the city that is the capital",
-           "state the capital city of this country~tell which city is the seat of government",
-           "the city where the country is governed from~the name of the capital"),
     LOOKUP("language", words_languages, 0, 1,
            "name the main language of the country~answer in one word: the language~look up the language of "
            "the country~give the language spoken in the country~say which language "
@@ -338,7 +332,6 @@ static const Task tasks[] = {
            "the color one expects of it~the common color of this thing"),
 
     TRANSLATE("french", words_french, "French"),
-    TRANSLATE("spanish", words_spanish, "Spanish"),
 
     INFLECT("plural", words_nouns, 0, 1, "the plural~the plural form~the form for several", "noun~word",
             "in the plural~as more than one"),
@@ -350,8 +343,6 @@ static const Task tasks[] = {
      .table = words_tools,
      .slot = {"the a or an form~the form with a or an~the indefinite article form", "noun~word",
               "with a or an in front~after its indefinite article"}},
-    INFLECT("past", words_verbs, 0, 2, "the past tense~the simple past~the past form", "verb~action word",
-            "in the past tense~in the simple past"),
     INFLECT("ing", words_verbs, 0, 3, "the -ing form~the present participle~the form ending in ing",
             "verb~action word", "in the -ing form~as a present participle"),
     INFLECT("comparative", words_adjectives, 0, 1,

@@ -16,7 +16,6 @@
 #define THIRD "third", "in third place~in position three~at number three"
 #define FOURTH "fourth", "in fourth place~in position four~at number four"
 #define LAST "last~last~final~closing", "at the end~in last place~at the very end"
-#define NEXT_TO_LAST "second to last~next to last", "just before the last~one before the end"
 #define FIRST_TWO "first~first~opening", "at the start~at the beginning"
 #define LAST_TWO "last~last~final", "at the end~at the very end"
 
@@ -332,7 +331,7 @@ static void generate_casing(Rng *rng, const Task *task, Pair *pair) {
     }
 }
 
-typedef enum Order { ORDER_REVERSE, ORDER_FIRST_LAST, ORDER_SWAP } Order;
+typedef enum Order { ORDER_FIRST_LAST, ORDER_SWAP } Order;
 
 static void generate_order(Rng *rng, const Task *task, Pair *pair) {
     Items items;
@@ -340,8 +339,6 @@ static void generate_order(Rng *rng, const Task *task, Pair *pair) {
     int end = items.n - 1;
     if (task->a == ORDER_SWAP) items_move(&items, end, 0);
     if (task->a == ORDER_FIRST_LAST) items_move(&items, 0, end);
-    if (task->a == ORDER_REVERSE)
-        for (int i = 0; i < end; i++) items_move(&items, end, i);
     items_join(&pair->out, &items, " ");
 }
 
@@ -371,14 +368,12 @@ static void generate_repetition(Rng *rng, const Task *task, Pair *pair) {
         items_join(&pair->out, &items, " ");
 }
 
-// b: 1 as a capital.
 static void generate_letter(Rng *rng, const Task *task, Pair *pair) {
     Items items;
     int n = task_range(rng, 1, 2);
     list_in(rng, task, pair, &items, n, n);
     char initial[2] = {items.s[0][0], '\0'};
     text_add(&pair->out, initial);
-    if (task->b) text_upper(&pair->out);
 }
 
 #define GRID_(id, fam, gen, at, tab, one, many, ord, where, kind)                                            \
@@ -455,10 +450,8 @@ static const Task tasks[] = {
     POSITION("third_word", 2, WORD, THIRD),
     POSITION("fourth_word", 3, WORD, FOURTH),
     POSITION("last_word", -1, WORD, LAST),
-    POSITION("second_to_last_word", -2, WORD, NEXT_TO_LAST),
     POSITION("first_number", 0, NUMBER, FIRST),
     POSITION("second_number", 1, NUMBER, SECOND),
-    POSITION("fourth_number", 3, NUMBER, FOURTH),
     POSITION("last_number", -1, NUMBER, LAST),
     POSITION("first_name", 0, NAME, FIRST),
     POSITION("third_name", 2, NAME, THIRD),
@@ -474,10 +467,8 @@ static const Task tasks[] = {
     GRID("position_third_number", position, generate_position, 2, NUMBER, THIRD, SPLIT_NEAR),
 
     REMOVE("first_word", 0, WORD, FIRST),
-    REMOVE("second_word", 1, WORD, SECOND),
     REMOVE("last_word", -1, WORD, LAST),
     REMOVE("first_number", 0, NUMBER, FIRST),
-    REMOVE("second_number", 1, NUMBER, SECOND),
     REMOVE("last_name", -1, NAME, LAST),
     REMOVE("last_color", -1, COLOR, LAST),
     GRID("remove_last_number", removal, generate_removal, -1, NUMBER, LAST, SPLIT_NEAR),
@@ -485,7 +476,6 @@ static const Task tasks[] = {
     KEEP("first_two_words", 0, WORD, FIRST_TWO),
     KEEP("last_two_words", -1, WORD, LAST_TWO),
     KEEP("first_two_numbers", 0, NUMBER, FIRST_TWO),
-    KEEP("last_two_names", -1, NAME, LAST_TWO),
 
     WRAP("words_quotes", WORDS_TEXT, QUOTES),
     WRAP("words_square", WORDS_TEXT, SQUARE),
@@ -517,15 +507,6 @@ static const Task tasks[] = {
     CASE("title_words", words_common, "the words~the text", TITLE),
     CASE("title_names", words_names, "the names~the given names", TITLE),
 
-    SAID("order_reverse_numbers", order, generate_order, NULL, ORDER_REVERSE, 3,
-         "reverse the numbers~say the numbers from the end to the start~start at the last number and go back "
-         "to the first~reverse the order of the numbers~write the numbers backwards, last one first~turn the "
-         "number order "
-         "around~list the numbers from last to first",
-         "the numbers in reverse~the list of numbers from its end to its start~the numbers in reverse "
-         "order~the numbers from the last to the first~the reversed number list",
-         "flip the sequence of the numbers~flip the number order",
-         "the numbers in the opposite order~the number list read from its end"),
     SAID("order_swap_words", order, generate_order, words_common, ORDER_SWAP, 2,
          "swap the words~change the places of the two words~turn the pair of words around~swap the two "
          "words~exchange the two words~interchange both words~put the second word before the "
@@ -544,13 +525,6 @@ static const Task tasks[] = {
          "take the opening word and write it last~let the first word close the list, the others before it",
          "the list with its opening word at the end~all words, but the opening one placed last"),
 
-    SAID("count_words", count, generate_count, words_common, 0, 0,
-         "count the words~say how many words there are~write the number of words as a digit~count how many "
-         "words are "
-         "listed",
-         "the number of words~the word count~the amount of words, as a digit",
-         "work out how many words the list has~determine the amount of words",
-         "the total of words in digits~the quantity of words"),
     SAID("count_numbers", count, generate_count, NULL, 0, 0,
          "count the numbers~say how many numbers there are~write the amount of numbers as a digit~count how "
          "many values "
@@ -559,14 +533,6 @@ static const Task tasks[] = {
          "work out how many numbers the list has~determine the amount of values",
          "the quantity of numbers in digits~the total count of values"),
 
-    SAID("repeat_words_twice", repetition, generate_repetition, words_common, REPEAT_TWICE, 0,
-         "copy the text two times~write the words, then write them again~make two copies of the words~repeat "
-         "the words twice~write the text two times~say the words again after themselves~double the "
-         "whole text",
-         "two copies of the words~the text and then the same text again~the text written twice~the words two "
-         "times in a row~the words doubled",
-         "copy the words and then copy them once more~duplicate the text",
-         "two copies of the text in one line~the duplicated words"),
     SAID("repeat_number_twice", repetition, generate_repetition, NULL, REPEAT_TWICE, 0,
          "copy the number two times~write the number, then write it again~make two copies of the "
          "number~repeat the number twice~write the number two times~say the number again after itself~print "
@@ -598,15 +564,6 @@ static const Task tasks[] = {
          "small",
          "report the opening letter of the text~name the letter that comes first",
          "the opening letter~the single letter that the text starts with"),
-    SAID("letter_first_capital", letter, generate_letter, words_common, 0, 1,
-         "name the first letter in upper case~report the starting letter as a capital~output the capital of "
-         "the first letter~write the first letter as a capital~give the first letter in upper case~take the "
-         "initial letter "
-         "and capitalize "
-         "it~find the first letter and write it large",
-         "the first letter in upper case~the capital initial~the initial letter as a capital",
-         "report the opening letter in its large form~name the letter at the front as a capital",
-         "the opening letter, capitalized~the upper case letter that starts the text"),
 };
 
 Tasks lists_tasks(void) {

@@ -65,13 +65,6 @@ static void generate_parity(Rng *rng, const Task *task, Pair *pair) {
     text_add(&pair->out, x % 2 ? task->text2 : task->text);
 }
 
-static void generate_limit(Rng *rng, const Task *task, Pair *pair) {
-    int x = task_range(rng, 0, 2 * task->a - 1);
-    if (x >= task->a) x++;
-    text_int(&pair->in, x);
-    text_add(&pair->out, x > task->a ? task->text : task->text2);
-}
-
 #define OFFSET(id, by, most, ...)                                                                         \
     {                                                                                                     \
         .name = "arithmetic_" id, .family = &arithmetic, .generate = generate_offset, .a = by, .b = most, \
@@ -102,13 +95,6 @@ static const Task tasks[] = {
            "increased by 1",
            "raise the number by one~go one step up from the number",
            "the whole number that follows~one more than the number"),
-    OFFSET(
-        "plus_two", 2, 250,
-        "compute the number plus 2~go up by two~write the number two above it~add two to the number~increase "
-        "the number by 2~count up two steps from the number",
-        "the number two above it~the number plus two~the sum of the number and 2~the number increased by 2",
-        "raise the number by two~go two steps up from the number",
-        "two more than the number~the number with 2 added"),
     OFFSET("minus_one", -1, 250,
            "compute the number minus 1~go down by one~write the number that comes right before it~subtract "
            "one from the number~decrease the number by 1~count down to the previous whole number",
@@ -129,13 +115,6 @@ static const Task tasks[] = {
           "the parity of the number, even or odd~the word even or odd~the right label, odd or even",
           "check if 2 divides the number and write even or odd~tell if the number is odd or even",
           "one word, even or odd~odd or even, as the number demands"),
-    LABEL("above_below_fifty", generate_limit, 50, 0, "above", "below",
-          "say whether the number is above or below fifty~write above or below, comparing with 50~compare "
-          "the number "
-          "with fifty: above or below",
-          "the word above or below, with fifty as limit~above if the number exceeds 50, else below",
-          "tell if the number lies above or below 50~measure the number against fifty, above or below",
-          "above or below, relative to 50~one word, above or below fifty"),
 };
 
 Tasks numbers_tasks(void) {

@@ -213,20 +213,6 @@ const char words_french[] =
     "week:semaine "
     "time:temps life:vie love:amour death:mort war:guerre peace:paix work:travail money:argent big:grand "
     "small:petit new:nouveau young:jeune beautiful:beau yes:oui no:non hello:bonjour thanks:merci snow:neige";
-const char words_spanish[] =
-    "dog:perro cat:gato house:casa water:agua bread:pan red:rojo one:uno two:dos three:tres four:cuatro "
-    "five:cinco "
-    "ten:diez book:libro good:bueno day:día night:noche man:hombre woman:mujer milk:leche black:negro "
-    "white:blanco friend:amigo school:escuela car:coche green:verde blue:azul yellow:amarillo sun:sol "
-    "moon:luna "
-    "king:rey queen:reina hand:mano head:cabeza heart:corazón door:puerta window:ventana tree:árbol "
-    "flower:flor "
-    "apple:manzana cheese:queso wine:vino meat:carne fish:pescado bird:pájaro horse:caballo cow:vaca sea:mar "
-    "sky:cielo earth:tierra fire:fuego city:ciudad street:calle table:mesa chair:silla bed:cama father:padre "
-    "mother:madre brother:hermano sister:hermana son:hijo daughter:hija child:niño year:año month:mes "
-    "week:semana "
-    "time:tiempo life:vida love:amor death:muerte war:guerra peace:paz work:trabajo money:dinero big:grande "
-    "small:pequeño new:nuevo young:joven beautiful:hermoso yes:sí no:no hello:hola thanks:gracias snow:nieve";
 const char words_nouns[] =
     "cat:cats dog:dogs box:boxes child:children man:men woman:women mouse:mice foot:feet tooth:teeth "
     "city:cities "

@@ -33,7 +33,6 @@ extern const char words_languages[];  // country:language
 extern const char words_opposites[];  // word:opposite
 extern const char words_hues[];       // thing:its usual color
 extern const char words_french[];     // english:french
-extern const char words_spanish[];    // english:spanish
 extern const char words_nouns[];      // singular:plural
 extern const char words_verbs[];      // base:third person:past:ing
 extern const char words_adjectives[]; // base:comparative:superlative

@@ -38,13 +38,12 @@ static int64_t count_items(const Task *tasks, int64_t n, int64_t examples) {
 
 static Status print_estimate(Demo *d) {
     const Config *c = &d->config;
-    double seconds;
-    int64_t tokens;
+    double seconds, tokens;
     TRY(sft_time_step(&seconds, &tokens, &d->sft));
-    double train = seconds * (double)c->train.steps, rate = (double)tokens / seconds;
+    double train = seconds * (double)c->train.steps, rate = tokens / seconds;
     int64_t items = count_items(d->sft.tasks.tasks, d->sft.source.n_tasks, c->eval.seen_examples) +
                     count_items(d->heldout.tasks, d->heldout.n, c->eval.examples);
-    double each = (double)tokens / (double)c->train.batch_tasks;
+    double each = tokens / (double)c->train.batch_tasks;
     double eval = (double)items * each / (rate * EVAL_SPEED);
     fprintf(stderr,
             "This will take about %.1f minutes on this machine: training %lld steps %.1f min (%.0f "

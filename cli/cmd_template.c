@@ -1,8 +1,8 @@
 /* t2l template: each line, an array of messages, rendered as the model was trained to see it. */
 #include "cli/cli.h"
 #include "cli/lines.h"
+#include "cli/loaded.h"
 #include "cli/messages.h"
-#include "cli/vocabulary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,10 +53,10 @@ Status cmd_template(Cli *cli, int argc, char **argv) {
     TRY(cli_require(cli, "--model", model));
     opts.default_system = !no_default;
     Vocabulary v;
-    TRY(vocabulary_open(&v, model, cli->cache));
+    TRY(loaded_vocabulary(&v, cli, model));
     Template t = {0};
     Lines lines = {0};
-    Status s = template_recognise(&t, v.jinja, v.tokenizer, v.path);
+    Status s = template_recognise(&t, v.jinja, v.tokenizer, model);
     if (status_is_ok(s)) s = lines_open(&lines, cli->n_args ? cli->args[0] : NULL);
     bool more = true;
     while (status_is_ok(s) && more) {

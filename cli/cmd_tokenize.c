@@ -1,7 +1,7 @@
 /* t2l tokenize: each line of text to a JSON array of ids; --decode: each line, an array of ids, to text. */
 #include "cli/cli.h"
 #include "cli/lines.h"
-#include "cli/vocabulary.h"
+#include "cli/loaded.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -92,7 +92,7 @@ Status cmd_tokenize(Cli *cli, int argc, char **argv) {
     mode.json_out = cli->json;
     Vocabulary v;
     Lines lines;
-    TRY(vocabulary_open(&v, model, cli->cache));
+    TRY(loaded_vocabulary(&v, cli, model));
     TokenBuf ids = {0};
     Status s = lines_open(&lines, cli->n_args ? cli->args[0] : NULL);
     bool more = true;

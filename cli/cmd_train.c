@@ -7,8 +7,8 @@
 #include <string.h>
 
 static Status print_estimate(Sft *sft) {
-    double seconds;
-    int64_t tokens, steps = sft->cfg->train.steps;
+    double seconds, tokens;
+    int64_t steps = sft->cfg->train.steps;
     TRY(sft_time_step(&seconds, &tokens, sft));
     fprintf(stderr, "training: %lld steps of about %.2f s on this machine: about %.1f minutes\n",
             (long long)steps, seconds, (double)steps * seconds / 60);

@@ -79,3 +79,11 @@ void loaded_close(Loaded *s) {
 const LoraSet *loaded_loras(const Loaded *s) {
     return s->adapted ? &s->loras : NULL;
 }
+
+Status loaded_vocabulary(Vocabulary *out, const Cli *cli, const char *model) {
+    char *path;
+    TRY(fetch_resolve(&path, model, cli->cache));
+    Status s = vocabulary_open(out, path);
+    free(path);
+    return s;
+}

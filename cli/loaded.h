@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/t2l.h"
+#include "data/vocabulary.h"
 #include "model/llm.h"
 
 typedef struct LoadedWant {
@@ -53,6 +54,8 @@ void loaded_close(Loaded *s);
  * from an Adapter. */
 Status loaded_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char *dir);
 Status loaded_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a);
+/* A model's tokenizer and template alone. model: a directory, a .gguf file, or a short name in the cache. */
+Status loaded_vocabulary(Vocabulary *out, const Cli *cli, const char *model);
 /* The adapters for a call, NULL without. */
 const LoraSet *loaded_loras(const Loaded *s);
 

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "data/gguf.h"
 #include "data/safetensors.h"
+#include "data/vocabulary.h"
 #include "model/llm.h"
 
 #include <math.h>
@@ -288,37 +289,31 @@ static Status load_dir_config(Llm *llm, const char *dir) {
     return s;
 }
 
-/* Tokenizer and chat template of a directory. Without tokenizer.json the model works on ids only. */
-static Status load_dir_text(Llm *llm, const char *dir) {
-    char *path = path_join(dir, "tokenizer.json");
-    if (!path) return status_error(E_ENV, "out of memory");
-    Status s = OK;
-    if (file_exists(path)) {
-        cJSON *root = NULL;
-        s = tokenizer_load_json(&llm->tokenizer, path);
-        if (status_is_ok(s)) s = read_optional(&root, dir, "tokenizer_config.json");
-        const cJSON *jinja = cJSON_GetObjectItemCaseSensitive(root, "chat_template");
-        if (status_is_ok(s))
-            s = template_recognise(&llm->chat, cJSON_IsString(jinja) ? jinja->valuestring : NULL,
-                                   llm->tokenizer, dir);
-        cJSON_Delete(root);
-    }
-    free(path);
+/* Takes the tokenizer, and the chat template's family. */
+static Status take_vocabulary(Llm *llm, Vocabulary *v, const char *where) {
+    llm->tokenizer = v->tokenizer;
+    v->tokenizer = NULL;
+    Status s = template_recognise(&llm->chat, v->jinja, llm->tokenizer, where);
+    vocabulary_close(v);
     return s;
 }
 
+/* Without tokenizer.json a directory's model works on ids only. */
+static Status load_dir_text(Llm *llm, const char *dir) {
+    Vocabulary v;
+    char *path = path_join(dir, "tokenizer.json");
+    if (!path) return status_error(E_ENV, "out of memory");
+    bool there = file_exists(path);
+    free(path);
+    if (!there) return OK;
+    TRY(vocabulary_open(&v, dir));
+    return take_vocabulary(llm, &v, dir);
+}
+
 static Status load_gguf_text(Llm *llm, const Gguf *g) {
-    TRY(gguf_tokenizer(&llm->tokenizer, g));
-    char *jinja = NULL;
-    GgufString text;
-    if (gguf_find(g, "tokenizer.chat_template")) {
-        TRY(gguf_get_string(&text, g, "tokenizer.chat_template"));
-        jinja = strndup(text.s, text.n);
-        if (!jinja) return status_error(E_ENV, "out of memory");
-    }
-    Status s = template_recognise(&llm->chat, jinja, llm->tokenizer, g->path);
-    free(jinja);
-    return s;
+    Vocabulary v;
+    TRY(vocabulary_from_gguf(&v, g));
+    return take_vocabulary(llm, &v, g->path);
 }
 
 static Tensor vector_tensor(Arena *mem, int64_t n) {

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TIMED_STEPS = 3 }; /* the first one warms up */
+enum { TIMED_STEPS = 3, COUNTED_STEPS = 32 }; /* the first timed one warms up */
 
 typedef struct RunLog {
     FILE *f; /* owns: metrics.jsonl */
@@ -76,17 +76,21 @@ static Status write_config(const Sft *s, const char *run_dir) {
     return st;
 }
 
-Status sft_time_step(double *seconds, int64_t *tokens, Sft *s) {
+Status sft_time_step(double *seconds, double *tokens, Sft *s) {
     SftStep step;
-    SftStepOpts dry = {false};
-    *seconds = 1e30;
+    double rate = 0;
     for (int i = 0; i < TIMED_STEPS; i++) {
         double t = now_seconds();
-        TRY(sft_step(&step, s, dry));
-        t = now_seconds() - t;
-        if (t < *seconds) *seconds = t;
-        *tokens = step.tokens;
+        TRY(sft_step(&step, s, (SftStepOpts){.update = false}));
+        t = (double)step.tokens / (now_seconds() - t);
+        if (t > rate) rate = t;
     }
+    *tokens = 0;
+    for (int i = 0; i < COUNTED_STEPS; i++) {
+        TRY(batch_next(&s->batch, &s->source, s->info.step + i));
+        *tokens += (double)s->batch.llm.n_tokens / COUNTED_STEPS;
+    }
+    *seconds = *tokens / rate;
     return OK;
 }
 

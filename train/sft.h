@@ -57,8 +57,9 @@ typedef struct SftResult {
     double seconds, tokens_per_s;
 } SftResult;
 
-/* Seconds and tokens of one step on this machine: the best of a few that update nothing. */
-Status sft_time_step(double *seconds, int64_t *tokens, Sft *s);
+/* Seconds and tokens of a mean step on this machine: the best rate of a few steps that update nothing, over
+ * the next batches' sizes. */
+Status sft_time_step(double *seconds, double *tokens, Sft *s);
 /* The whole run: steps, log, checkpoints. */
 Status sft_run(SftResult *out, Sft *s, SftRun opts);
 

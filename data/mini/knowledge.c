@@ -382,6 +382,8 @@ static const Task tasks[] = {
     SENTIMENT("up_down", "up", "down"),
     SENTIMENT("smile_frown", "smile", "frown"),
     SENTIMENT("recommend_avoid", "recommend", "avoid"),
+    SENTIMENT("glad_unhappy", "glad", "unhappy"),
+    SENTIMENT("fan_critic", "fan", "critic"),
     SENTIMENT_("happy_sad", "happy", "sad", SPLIT_NEAR),
 
     PICK("animal", words_animals, "an animal", "animal"),

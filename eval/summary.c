@@ -159,7 +159,7 @@ static void add_families(Table *t, const ExactReport *r) {
 static void add_mean(Table *t, const ExactReport *r, bool heldout, const char *group) {
     char name[CELL];
     int64_t n = tasks_in(r, heldout, group);
-    snprintf(name, sizeof name, "**mean of %lld %s%s%.40s**", (long long)n,
+    snprintf(name, sizeof name, "**mean of %lld %s%s%.16s**", (long long)n,
              heldout ? "held-out tasks" : "seen tasks", group ? ", " : "", group ? group : "");
     if (n > 0 && new_row(t, name)) put_mean(t, r, heldout, group, true);
 }

@@ -119,9 +119,13 @@ Status sft_init(Sft *s, Device *dev, const Config *cfg, const SftPaths *paths, b
     return st;
 }
 
-void sft_free(Sft *s) {
+void sft_end_training(Sft *s) {
     llm_acts_free(&s->acts);
     hypernet_free(&s->hypernet);
+}
+
+void sft_free(Sft *s) {
+    sft_end_training(s);
     batch_free(&s->batch);
     batch_source_free(&s->source);
     llm_free(&s->llm);

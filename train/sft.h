@@ -60,6 +60,8 @@ typedef struct SftResult {
 /* Seconds and tokens of a mean step on this machine: the best rate of a few steps that update nothing, over
  * the next batches' sizes. */
 Status sft_time_step(double *seconds, double *tokens, Sft *s);
+/* Gives back the memory that only training needs; model and tasks stay. */
+void sft_end_training(Sft *s);
 /* The whole run: steps, log, checkpoints. */
 Status sft_run(SftResult *out, Sft *s, SftRun opts);
 

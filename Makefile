@@ -1,6 +1,6 @@
 # A thin front over CMake's presets: everything real is in CMakeLists.txt and cmake/setup.sh.
 
-MODELS := smollm2-135m-instruct minilm-l6-v2
+MODELS := smollm2-135m-instruct minilm-l6-v2 t2l-mini
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 SOURCES = $(shell git ls-files '*.c' '*.h')
 step    = @printf '==> %s\n' '$(1)'

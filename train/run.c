@@ -1,4 +1,4 @@
-/* The life of a run: folder, estimate, steps, log, checkpoints, signals. */
+/* The life of a run: folder, timing, steps, log, checkpoints, signals. */
 #include "base/file.h"
 #include "base/progress.h"
 #include "train/sft.h"
@@ -40,7 +40,6 @@ static Status open_log(RunLog *log, const char *run_dir, int64_t step) {
     char *path = path_join(run_dir, "metrics.jsonl");
     if (!path) return status_error(E_ENV, "out of memory");
     Status st = OK;
-    memset(log, 0, sizeof *log);
     log->f = fopen(path, step > 0 ? "r+" : "w");
     if (!log->f && step > 0 && errno == ENOENT) log->f = fopen(path, "w");
     if (!log->f) {
@@ -117,7 +116,7 @@ static Status save(char **path, Sft *s, const char *run_dir) {
 static Status run_steps(SftResult *out, Sft *s, RunLog *log, SftRun opts) {
     const Config *c = s->cfg;
     SftStepOpts update = {true};
-    int64_t total = c->train.steps, saved = -1;
+    int64_t total = c->train.steps, saved = -1, before = log->tokens; /* before: of the run that is resumed */
     Progress p = progress_begin("train", "steps", total, opts.quiet);
     p.done = s->info.step;
     while (s->info.step < total) {
@@ -128,7 +127,7 @@ static Status run_steps(SftResult *out, Sft *s, RunLog *log, SftRun opts) {
         log->loss_n++;
         log->tokens += step.tokens;
         snprintf(note, sizeof note, "loss %.3f  %.0f tokens/s", step.loss,
-                 (double)log->tokens / (now_seconds() - log->started + 1e-9));
+                 (double)(log->tokens - before) / (now_seconds() - log->started + 1e-9));
         progress_update(&p, s->info.step, note);
         if (s->info.step % c->train.log_every == 0 || s->info.step == total) TRY(log_line(log, s, &step));
         if (c->train.save_every > 0 && s->info.step % c->train.save_every == 0) {
@@ -138,6 +137,7 @@ static Status run_steps(SftResult *out, Sft *s, RunLog *log, SftRun opts) {
         if (opts.stop && *opts.stop) break;
     }
     out->seconds = now_seconds() - log->started;
+    out->tokens_per_s = (double)(log->tokens - before) / (out->seconds + 1e-9);
     if (s->info.step == total) progress_end(&p, NULL);
     if (saved != s->info.step) TRY(save(&out->ckpt, s, opts.run_dir));
     if (s->info.step < total)
@@ -147,17 +147,13 @@ static Status run_steps(SftResult *out, Sft *s, RunLog *log, SftRun opts) {
 }
 
 Status sft_run(SftResult *out, Sft *s, SftRun opts) {
-    RunLog log;
+    RunLog log = {0};
     memset(out, 0, sizeof *out);
     TRY(file_mkdirs(opts.run_dir));
     if (opts.resume) TRY(resume(s, opts.run_dir));
     TRY(write_config(s, opts.run_dir));
     Status st = open_log(&log, opts.run_dir, s->info.step);
-    if (status_is_ok(st)) {
-        int64_t before = log.tokens;
-        st = run_steps(out, s, &log, opts);
-        if (out->seconds > 0) out->tokens_per_s = (double)(log.tokens - before) / out->seconds;
-    }
+    if (status_is_ok(st)) st = run_steps(out, s, &log, opts);
     if (log.f && fclose(log.f) != 0 && status_is_ok(st))
         st = status_errno(errno, "metrics.jsonl: cannot close");
     return st;

@@ -141,12 +141,12 @@ static Status update(SftStep *out, Sft *s, double sumsq) {
     int64_t warmup = (int64_t)ceil(c->train.warmup * (double)c->train.steps);
     out->lr = schedule_lr(c->train.lr, s->info.step, warmup, c->train.steps);
     s->info.step++;
-    AdamwOpts o = {.lr = (float)out->lr,
-                   .beta1 = (float)c->train.beta1,
-                   .beta2 = (float)c->train.beta2,
-                   .eps = (float)c->train.eps,
-                   .decay = (float)c->train.weight_decay,
-                   .grad_scale = (float)schedule_clip(sumsq, c->train.clip),
+    AdamwOpts o = {.lr = out->lr,
+                   .beta1 = c->train.beta1,
+                   .beta2 = c->train.beta2,
+                   .eps = c->train.eps,
+                   .decay = c->train.weight_decay,
+                   .grad_scale = schedule_clip(sumsq, c->train.clip),
                    .step = s->info.step};
     Hypernet *h = &s->hypernet;
     return adamw(s->dev, h->params, h->m, h->v, h->grads, h->n_params, o);

@@ -7,8 +7,7 @@
 #define FAMILY(id) \
     static const Family id = {#id, "{1}. Output only the answer.", task_frames, task_frames_unseen}
 FAMILY(series);
-FAMILY(numeral);
-FAMILY(digits);
+FAMILY(capital);
 FAMILY(odd_one_out);
 FAMILY(alive);
 FAMILY(legs);
@@ -16,6 +15,17 @@ FAMILY(size);
 FAMILY(couple);
 FAMILY(question);
 FAMILY(duplicate);
+FAMILY(length);
+FAMILY(brevity);
+FAMILY(brackets);
+FAMILY(digit_item);
+FAMILY(sentence_kind);
+FAMILY(sameness);
+FAMILY(truth);
+FAMILY(tense);
+FAMILY(unwrap);
+FAMILY(alphabet);
+FAMILY(field);
 
 static const char *const kinds[] = {
     words_animals, words_tools, words_clothes, words_body,
@@ -72,12 +82,152 @@ static void generate_duplicate(Rng *rng, const Task *task, Pair *pair) {
     items_join(&pair->in, &items, " ");
 }
 
+// Three words, one of them longer (shorter for a = -1) than the others.
+static void generate_length(Rng *rng, const Task *task, Pair *pair) {
+    Items items;
+    for (int best = -1; best < 0;) {
+        items_draw(&items, rng, words_common, 3);
+        for (int i = 0; i < 3; i++) {
+            int n = (int)strlen(items.s[i]), left = (int)strlen(items.s[(i + 1) % 3]),
+                right = (int)strlen(items.s[(i + 2) % 3]);
+            if (task->a * (n - left) > 1 && task->a * (n - right) > 1) best = i;
+        }
+        if (best >= 0) text_add(&pair->out, items.s[best]);
+    }
+    items_join(&pair->in, &items, " ");
+}
+
+// Three words, one of them a name.
+static void generate_capital(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    Items items, name;
+    items_draw(&items, rng, words_common, 3);
+    items_draw(&name, rng, words_names, 1);
+    int at = task_range(rng, 0, 2);
+    memcpy(items.s[at], name.s[0], sizeof items.s[at]);
+    text_add(&pair->out, items.s[at]);
+    items_join(&pair->in, &items, " ");
+}
+
+static void generate_brackets(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    Items items;
+    items_draw(&items, rng, words_common, 3);
+    int at = task_range(rng, 0, 2);
+    for (int i = 0; i < 3; i++) {
+        if (i) text_add(&pair->in, " ");
+        text_add(&pair->in, i == at ? "(" : "");
+        text_add(&pair->in, items.s[i]);
+        text_add(&pair->in, i == at ? ")" : "");
+    }
+    text_add(&pair->out, items.s[at]);
+}
+
+static void generate_digit_item(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    Items items, number;
+    items_draw(&items, rng, words_common, 3);
+    items_draw(&number, rng, NULL, 1);
+    int at = task_range(rng, 0, 2);
+    memcpy(items.s[at], number.s[0], sizeof items.s[at]);
+    text_add(&pair->out, items.s[at]);
+    items_join(&pair->in, &items, " ");
+}
+
+// A sentence of words_actions: a question or a statement, in the past or the present.
+static void generate_sentence(Rng *rng, const Task *task, Pair *pair) {
+    char name[WORDS_FIELD], part[4][WORDS_FIELD];
+    action_draw(rng, name, part);
+    bool first = task_coin(rng), asks = first && task->a;
+    text_add(&pair->in, asks ? "Did " : "");
+    text_add(&pair->in, name);
+    text_add(&pair->in, " ");
+    text_add(&pair->in, asks ? part[0] : first || task->a ? part[2] : part[1]);
+    text_add(&pair->in, *part[3] ? " " : "");
+    text_add(&pair->in, part[3]);
+    text_add(&pair->in, asks ? "?" : ".");
+    text_add(&pair->out, first ? task->text : task->text2);
+}
+
+static void generate_sameness(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    Items items;
+    items_draw(&items, rng, words_common, 2);
+    bool same = task_coin(rng);
+    text_add(&pair->in, items.s[0]);
+    text_add(&pair->in, " ");
+    text_add(&pair->in, items.s[same ? 0 : 1]);
+    text_add(&pair->out, same ? "same" : "different");
+}
+
+static void generate_truth(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    static const char *const names[] = {
+        "animal", "tool", "kind of clothing", "part of the body", "fruit", "job", "name", "color"};
+    int kind = task_range(rng, 0, KINDS - 1), said = kind;
+    bool holds = task_coin(rng);
+    if (!holds) said = (kind + task_range(rng, 1, KINDS - 1)) % KINDS;
+    Items items;
+    items_draw(&items, rng, kinds[kind], 1);
+    text_add(&pair->in, items.s[0]);
+    text_add(&pair->in, said ? " is a " : " is an ");
+    text_add(&pair->in, names[said]);
+    text_add(&pair->in, ".");
+    text_add(&pair->out, holds ? "true" : "false");
+}
+
+static void generate_unwrap(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    Items items;
+    items_draw(&items, rng, words_common, task_range(rng, 1, 3));
+    text_add(&pair->in, "\"");
+    items_join(&pair->in, &items, " ");
+    text_add(&pair->in, "\"");
+    items_join(&pair->out, &items, " ");
+}
+
+static void generate_alphabet(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    Items items;
+    do items_draw(&items, rng, words_common, 2);
+    while (items.s[0][0] == items.s[1][0]);
+    text_add(&pair->out, items.s[items.s[0][0] < items.s[1][0] ? 0 : 1]);
+    items_join(&pair->in, &items, " ");
+}
+
+// key: value
+static void generate_field(Rng *rng, const Task *task, Pair *pair) {
+    (void)task;
+    static const char *const names[] = {"animal", "tool", "clothing", "body",
+                                        "fruit",  "job",  "name",     "color"};
+    int kind = task_range(rng, 0, KINDS - 1);
+    Items items;
+    items_draw(&items, rng, kinds[kind], 1);
+    text_add(&pair->in, names[kind]);
+    text_add(&pair->in, ": ");
+    text_add(&pair->in, items.s[0]);
+    text_add(&pair->out, items.s[0]);
+}
+
 #define TABLE(id, fam, tab, from, to, ...)                                                         \
     {                                                                                              \
         .name = id, .family = &fam, .generate = generate_lookup, .table = tab, .a = from, .b = to, \
         .split = SPLIT_FAR, .slot = {                                                              \
             __VA_ARGS__                                                                            \
         }                                                                                          \
+    }
+#define LENGTH(id, fam, sign, ...)                                                                        \
+    {                                                                                                     \
+        .name = id, .family = &fam, .generate = generate_length, .a = sign, .split = SPLIT_FAR, .slot = { \
+            __VA_ARGS__                                                                                   \
+        }                                                                                                 \
+    }
+#define SENTENCE(id, fam, asks, one, two, ...)                                                           \
+    {                                                                                                    \
+        .name = id, .family = &fam, .generate = generate_sentence, .a = asks, .text = one, .text2 = two, \
+        .split = SPLIT_FAR, .slot = {                                                                    \
+            __VA_ARGS__                                                                                  \
+        }                                                                                                \
     }
 #define DRAWN(id, fam, gen, ...)                                                                 \
     {                                                                                            \
@@ -91,17 +241,6 @@ static const Task tasks[] = {
           "the next item of the series~the element that comes next~the item that continues the series",
           "carry the sequence on by one item~extend the series by one step",
           "the item due next~the following member of the sequence"),
-    TABLE("number_to_word", numeral, words_numerals, 0, 1,
-          "write the number as an English word~spell the number out in letters~put the digits into words",
-          "the number in words~the English word for the number~the number spelled out",
-          "read the number aloud and write it in letters~change the digits to a number word",
-          "the number as one says it~the name of the number in English"),
-    TABLE("word_to_number", digits, words_numerals, 1, 0,
-          "write the number word in digits~turn the number word into figures~convert the spelled number to "
-          "digits",
-          "the number in digits~the digits for the number word~the figure that the word stands for",
-          "note the spoken number with numerals~change the number word to numerals",
-          "the numerals for it~the same number, as numerals"),
     DRAWN("odd_one_out", odd_one_out, generate_odd,
           "find the word that does not belong with the others~pick the odd one out~name the word of another "
           "kind",
@@ -144,6 +283,70 @@ static const Task tasks[] = {
           "the word that appears twice~the repeated word of the list~the only word that is there twice",
           "spot the double in the row~tell which entry shows up again",
           "the entry that shows up two times~the double in the row"),
+    LENGTH("longest_word", length, 1,
+           "find the longest of the words~say which word has the most letters~pick the longest word",
+           "the longest word~the word with the most letters",
+           "compare the words by length and name the longest~tell which entry has the greatest length",
+           "the entry of greatest length~the one with more letters than the others"),
+    LENGTH("shortest_word", brevity, -1,
+           "find the shortest of the words~say which word has the fewest letters~pick the shortest word",
+           "the shortest word~the word with the fewest letters",
+           "compare the words by length and name the shortest~tell which entry has the smallest length",
+           "the entry of smallest length~the one with fewer letters than the others"),
+    DRAWN("capitalized_word", capital, generate_capital,
+          "find the word that starts with a capital letter~say which word is capitalized~copy the only word "
+          "with a capital",
+          "the only capitalized word~the word that starts with a capital letter",
+          "spot the entry written with a big initial~tell which word has an uppercase first letter",
+          "the entry with a big initial~the one word of the row that is capitalized"),
+    DRAWN("in_brackets", brackets, generate_brackets,
+          "find the word that stands in brackets~say which word is in brackets~copy the word between the "
+          "brackets",
+          "the word in brackets~the word between ( and )",
+          "spot the bracketed entry and write it without them~tell what is inside the parentheses",
+          "what is inside the parentheses~the bracketed entry, without them"),
+    DRAWN("only_number", digit_item, generate_digit_item,
+          "find the number among the words~say which number is in the line~copy the only number",
+          "the only number of the line~the number that stands among the words",
+          "spot the entry that is written in digits~tell which figure is hidden among the words",
+          "the entry written in digits~the one figure of the row"),
+    SENTENCE("question_or_statement", sentence_kind, 1, "question", "statement",
+             "say whether it is a question or a statement~write question or statement, as the sentence is",
+             "the word question or statement~the kind of the sentence, question or statement",
+             "tell if something is asked, write question, or told, write statement~decide between question "
+             "and statement",
+             "question for what is asked, statement for what is told~one word, question or statement"),
+    SENTENCE("past_or_present", tense, 0, "past", "present",
+             "say whether the verb is past or present~write past or present, as the tense is",
+             "the tense of the sentence, past or present~the word past or present",
+             "tell if it happened, write past, or happens, write present~decide between past and present",
+             "past for what happened, present for what happens~one word, past or present"),
+    DRAWN("same_or_different", sameness, generate_sameness,
+          "say whether the two words are the same or different~write same or different for the two words",
+          "the word same or different~same for two equal words, otherwise different",
+          "compare both entries and write same or different~tell if the pair is the same or different",
+          "one word, same or different~different, or same if both are equal"),
+    DRAWN("true_or_false", truth, generate_truth,
+          "say whether the statement is true or false~write true or false for the claim",
+          "the word true or false~true for a right statement, false for a wrong one",
+          "check the claim and write true or false~tell if what is said is true or false",
+          "one word, true or false~false, or true if the claim is right"),
+    DRAWN("unwrap_quotes", unwrap, generate_unwrap,
+          "remove the quotation marks~write the text without its quotes~copy what is between the quotes",
+          "the text without quotation marks~what stands between the quotes",
+          "strip the quotes from it~take the text out of its quotation marks",
+          "the bare text, quotes gone~the inside of the quotation"),
+    DRAWN(
+        "earlier_in_dictionary", alphabet, generate_alphabet,
+        "say which of the two words comes first in a dictionary~pick the word that is first by the alphabet",
+        "the word that comes first in alphabetical order~the one of both that a dictionary lists first",
+        "compare both by the alphabet and write the earlier~tell which entry sorts before the other",
+        "the entry that sorts before the other~the alphabetically earlier one"),
+    DRAWN("after_colon", field, generate_field,
+          "write what stands after the colon~copy the word after the colon~read the value of the field",
+          "the word after the colon~the value of the field",
+          "repeat only what follows the colon~leave out the key and give its value",
+          "what follows the colon~the value without its key"),
 };
 
 Tasks far_tasks(void) {

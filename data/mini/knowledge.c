@@ -107,6 +107,37 @@ static const Family classification = {
         NULL,
     },
 };
+static const Family code = {
+    "code",
+    "Write {1} if the input is {3} and {2} if it is {4}.",
+    (const char *const[]){
+        "Answer {1} for {3} and {2} for {4}.",
+        "{Write~Output~Return} {1} if it is {3}, {2} if it is {4}.",
+        "{1} means {3}, {2} means {4}: write the right one.",
+        "Is it {3}? Then {1}. Is it {4}? Then {2}.",
+        "Say {1} when the input is {3}, otherwise {2}.",
+        "Mark {3} with {1} and {4} with {2}.",
+        "{1} for {3}, {2} for {4}.",
+        "Please reply {1} to {3} and {2} to {4}.",
+        "Label {4} as {2} and {3} as {1}.",
+        "The answer is {2} for {4}, but {1} for {3}.",
+        "If the {word~input} is {3}, {write~say} {1}; if it is {4}, {write~say} {2}.",
+        "{Choose~Pick} {1} when you see {3}, {2} when you see {4}.",
+        "Decide between {1}, which stands for {3}, and {2}, which stands for {4}.",
+        "Give {2} for {4} and {1} for everything that is {3}.",
+        "Respond with {1} or {2}: {1} is for {3}.",
+        NULL,
+    },
+    (const char *const[]){
+        "Whenever you read {3}, put {1}; whenever you read {4}, put {2}.",
+        "Use the code {1} for {3} and the code {2} for {4}.",
+        "Could you reply {1} for {3}, else {2}?",
+        "{3} gets {1}, {4} gets {2}.",
+        "Your reply: {1} if you are shown {3}, {2} otherwise.",
+        "Translate {3} to {1} and {4} to {2}.",
+        NULL,
+    },
+};
 static const Family sentiment = {
     "sentiment",
     "Decide whether the writer is pleased or not. Answer {1} if pleased and {2} if not.",
@@ -288,16 +319,28 @@ static void generate_pick(Rng *rng, const Task *task, Pair *pair) {
         .split = kind                                                                                    \
     }
 #define CLASSIFY(id, one, tab, two, tab2) CLASSIFY_(id, one, tab, two, tab2, SPLIT_TRAIN)
+#define CODE(id, one, a_one, tab, two, a_two, tab2)                                                   \
+    {                                                                                                 \
+        .name = "code_" id, .family = &code, .generate = generate_class, .table = tab, .other = tab2, \
+        .text = one, .text2 = two, .slot = {                                                          \
+            one "~\"" one "\"",                                                                       \
+            two "~\"" two "\"",                                                                       \
+            a_one,                                                                                    \
+            a_two                                                                                     \
+        }                                                                                             \
+    }
 #define SENTIMENT_(id, one, two, kind)                                                              \
     {                                                                                               \
         .name = "sentiment_" id, .family = &sentiment, .generate = generate_sentiment, .text = one, \
         .text2 = two, .slot = {one, two, one " or " two "~" two " or " one}, .split = kind          \
     }
 #define SENTIMENT(id, one, two) SENTIMENT_(id, one, two, SPLIT_TRAIN)
-#define PICK(id, tab, one, bare)                                                                            \
-    {                                                                                                       \
-        .name = "pick_" id, .family = &pick, .generate = generate_pick, .table = tab, .slot = { one, bare } \
+#define PICK_(id, tab, one, bare, kind)                                                                    \
+    {                                                                                                      \
+        .name = "pick_" id, .family = &pick, .generate = generate_pick, .table = tab, .slot = {one, bare}, \
+        .split = kind                                                                                      \
     }
+#define PICK(id, tab, one, bare) PICK_(id, tab, one, bare, SPLIT_TRAIN)
 
 static const Task tasks[] = {
     LOOKUP("language", words_languages, 0, 1,
@@ -324,19 +367,11 @@ static const Task tasks[] = {
            "the opposite of the word~the antonym~the word with the opposite meaning~the contrary of the word",
            "state what means the reverse~tell the counterpart with contrary sense",
            "the word that means the reverse~the antonym of the input"),
-    LOOKUP("color", words_hues, 0, 1,
-           "name the usual color of the thing~answer in one word: what color is it usually~tell the color of "
-           "such things~say which color it has~give its typical color",
-           "the usual color of the thing~its typical color~the color that it normally has",
-           "state what color such a thing is~tell how it is colored in one word",
-           "the color one expects of it~the common color of this thing"),
 
     TRANSLATE("french", words_french, "French"),
 
     INFLECT("plural", words_nouns, 0, 1, "the plural~the plural form~the form for several", "noun~word",
             "in the plural~as more than one"),
-    INFLECT("singular", words_nouns, 1, 0, "the singular~the singular form~the form for just one",
-            "noun~word", "in the singular~as only one"),
     {.name = "inflect_article",
      .family = &inflection,
      .generate = generate_article,
@@ -371,17 +406,28 @@ static const Task tasks[] = {
     CLASSIFY("furniture_feeling", "furniture", words_furniture, "feeling", words_feelings),
     CLASSIFY_("tool_food", "tool", words_tools, "food", words_foods, SPLIT_NEAR),
     CLASSIFY_("animal_vehicle", "animal", words_animals, "vehicle", words_vehicles, SPLIT_NEAR),
+    CLASSIFY_("body_fruit", "body", words_body, "fruit", words_fruits, SPLIT_NEAR),
+    CLASSIFY_("city_instrument", "city", words_cities, "instrument", words_instruments, SPLIT_NEAR),
+
+    CODE("yes_animal_no_tool", "yes", "an animal~the name of an animal", words_animals, "no",
+         "a tool~the name of a tool", words_tools),
+    CODE("no_fruit_yes_vehicle", "no", "a fruit~the name of a fruit", words_fruits, "yes",
+         "a vehicle~the name of a vehicle", words_vehicles),
+    CODE("yes_job_no_building", "yes", "a job~the name of a job", words_jobs, "no",
+         "a building~the name of a building", words_buildings),
+    CODE("true_body_false_clothing", "true", "a part of the body~a body part", words_body, "false",
+         "a piece of clothing~clothing", words_clothes),
+    CODE("false_food_true_furniture", "false", "a food~something to eat", words_foods, "true",
+         "a piece of furniture~furniture", words_furniture),
+    CODE("a_city_b_country", "A", "a city~the name of a city", words_cities, "B",
+         "a country~the name of a country", words_countries),
 
     SENTIMENT("positive_negative", "positive", "negative"),
     SENTIMENT("good_bad", "good", "bad"),
     SENTIMENT("like_dislike", "like", "dislike"),
     SENTIMENT("praise_complaint", "praise", "complaint"),
     SENTIMENT("plus_minus", "plus", "minus"),
-    SENTIMENT("pleased_angry", "pleased", "angry"),
     SENTIMENT("love_hate", "love", "hate"),
-    SENTIMENT("up_down", "up", "down"),
-    SENTIMENT("smile_frown", "smile", "frown"),
-    SENTIMENT("recommend_avoid", "recommend", "avoid"),
     SENTIMENT("glad_unhappy", "glad", "unhappy"),
     SENTIMENT("fan_critic", "fan", "critic"),
     SENTIMENT_("happy_sad", "happy", "sad", SPLIT_NEAR),
@@ -390,15 +436,12 @@ static const Task tasks[] = {
     PICK("fruit", words_fruits, "a fruit", "fruit"),
     PICK("job", words_jobs, "a job", "job"),
     PICK("city", words_cities, "a city", "city"),
-    PICK("country", words_countries, "a country", "country"),
     PICK("body_part", words_body, "a part of the body", "body part"),
-    PICK("drink", words_drinks, "a drink", "drink"),
-    PICK("instrument", words_instruments, "a musical instrument", "musical instrument"),
     PICK("name", words_names, "a person's name", "person's name"),
     PICK("color", words_colors, "a color", "color"),
     PICK("clothing", words_clothes, "a piece of clothing", "piece of clothing"),
     PICK("sport", words_sports, "a sport", "sport"),
-    PICK("vehicle", words_vehicles, "a vehicle", "vehicle"),
+    PICK_("tool", words_tools, "a tool", "tool", SPLIT_NEAR),
 };
 
 Tasks knowledge_tasks(void) {

@@ -10,14 +10,13 @@
 #define CITY words_cities, "city", "cities"
 #define COLOR words_colors, "color", "colors"
 #define ANIMAL words_animals, "animal", "animals"
+#define FRUIT words_fruits, "fruit", "fruits"
+#define TOOL words_tools, "tool", "tools"
 
 #define FIRST "first~first~opening", "at the start~at the beginning~in first place"
 #define SECOND "second", "in second place~in position two~at number two"
 #define THIRD "third", "in third place~in position three~at number three"
-#define FOURTH "fourth", "in fourth place~in position four~at number four"
 #define LAST "last~last~final~closing", "at the end~in last place~at the very end"
-#define FIRST_TWO "first~first~opening", "at the start~at the beginning"
-#define LAST_TWO "last~last~final", "at the end~at the very end"
 
 static const Family position = {
     "position",
@@ -101,46 +100,6 @@ static const Family removal = {
         "Omit the {1} {2} when you write the {3}.",
         "Discard the {1} of the {3}.",
         "Let me have the {3} minus the {1} one.",
-        NULL,
-    },
-};
-
-static const Family keep = {
-    "keep",
-    "Output only the {1} two {3} of the list.",
-    (const char *const[]){
-        "Return the {1} two {3}.",
-        "{Keep~Write~Output} only the {1} two {3}.",
-        "{Give~Take} the two {3} {4}.",
-        "The {1} two {3}, nothing more.",
-        "{1} two {3} only.",
-        "Which two {3} {stand~come~are} {4}? Write both.",
-        "Please {write~give me} the {1} two of the {3}.",
-        "From the {list~line}, {copy~extract~pick} the {1} two {3}.",
-        "Shorten the {list~line} to its {1} two {3}.",
-        "Answer with the two {3} {4}.",
-        "Of these {3}, keep the {1} two.",
-        "Drop all {3} {except~but} the {1} two.",
-        "What are the {1} two {3}?",
-        "I {want~need} both {3} {4}.",
-        "Name the {1} two {3}.",
-        "Show the {1} two {3} of the row.",
-        "Can you give me the {1} two {3}?",
-        "Both {3} {4}, please.",
-        "Cut the list down to the {1} two {3}.",
-        "Two {3} are wanted: those {4}.",
-        "Repeat the {1} two {3} and stop.",
-        "The pair of {3} {4}.",
-        "Ignore all but the {1} two {3}.",
-        NULL,
-    },
-    (const char *const[]){
-        "Show me the pair of {3} {4} of the row.",
-        "Could you list the two {3} found {4}?",
-        "Reduce the {input~row} to the {1} two {3}.",
-        "Nothing but the {1} two {3} should be left.",
-        "Respond with the {1} two of these {3}.",
-        "Look at the row and report its {1} two {3}.",
         NULL,
     },
 };
@@ -275,7 +234,7 @@ static void list_in(Rng *rng, const Task *task, Pair *pair, Items *items, int lo
 
 static void generate_position(Rng *rng, const Task *task, Pair *pair) {
     Items items;
-    list_in(rng, task, pair, &items, task->a == 3 ? 4 : 3, task->a == 3 ? 5 : 4);
+    list_in(rng, task, pair, &items, 3, 4);
     text_add(&pair->out, items.s[items_at(&items, task->a)]);
 }
 
@@ -283,13 +242,6 @@ static void generate_removal(Rng *rng, const Task *task, Pair *pair) {
     Items items;
     list_in(rng, task, pair, &items, 3, 4);
     items_remove(&items, items_at(&items, task->a));
-    items_join(&pair->out, &items, " ");
-}
-
-static void generate_keep(Rng *rng, const Task *task, Pair *pair) {
-    Items items;
-    list_in(rng, task, pair, &items, 3, 4);
-    while (items.n > 2) items_remove(&items, task->a < 0 ? 0 : items.n - 1);
     items_join(&pair->out, &items, " ");
 }
 
@@ -320,7 +272,7 @@ static void generate_casing(Rng *rng, const Task *task, Pair *pair) {
         text_upper(&pair->out);
     } else if (task->a == CASE_LOWER) {
         text_lower(&pair->out);
-        if (task->b) text_upper(&pair->in);
+        text_upper(&pair->in);
     } else {
         text_lower(&pair->in);
         for (size_t i = 0; i < pair->out.n; i++) {
@@ -376,68 +328,82 @@ static void generate_letter(Rng *rng, const Task *task, Pair *pair) {
     text_add(&pair->out, initial);
 }
 
-#define GRID_(id, fam, gen, at, tab, one, many, ord, where, kind)                                            \
+#define GRID(id, fam, gen, at, tab, one, many, ord, where, kind)                                             \
     {                                                                                                        \
         .name = id, .family = &fam, .generate = gen, .table = tab, .a = at, .slot = {ord, one, many, where}, \
         .split = kind                                                                                        \
     }
-#define GRID(...) GRID_(__VA_ARGS__)
-#define POSITION(id, at, items, place) \
-    GRID("position_" id, position, generate_position, at, items, place, SPLIT_TRAIN)
-#define REMOVE(id, at, items, place) \
-    GRID("remove_" id, removal, generate_removal, at, items, place, SPLIT_TRAIN)
-#define KEEP(id, at, items, place) GRID("keep_" id, keep, generate_keep, at, items, place, SPLIT_TRAIN)
+#define CELL(...) GRID(__VA_ARGS__)
+// A row of the grid: one kind of item in every place; the last arguments say which split each cell is in.
+#define POSITIONS(id, items, first, second, third, last)                                    \
+    CELL("position_first_" id, position, generate_position, 0, items, FIRST, first),        \
+        CELL("position_second_" id, position, generate_position, 1, items, SECOND, second), \
+        CELL("position_third_" id, position, generate_position, 2, items, THIRD, third),    \
+        CELL("position_last_" id, position, generate_position, -1, items, LAST, last)
+#define REMOVES(id, items, first, last)                                          \
+    CELL("remove_first_" id, removal, generate_removal, 0, items, FIRST, first), \
+        CELL("remove_last_" id, removal, generate_removal, -1, items, LAST, last)
 
 #define WORDS_TEXT words_common, 3, "the words~the text"
 #define NUMBER_TEXT NULL, 1, "the number~the figure"
 #define NAMES_TEXT words_names, 2, "the names~the given names"
+#define CITIES_TEXT words_cities, 2, "the cities~the city names"
+#define COLORS_TEXT words_colors, 2, "the colors~the color words"
+#define ANIMALS_TEXT words_animals, 2, "the animals~the animal names"
 #define QUOTES "\"", "\"", "double quotes~quotation marks", "a double quote (\")", "a double quote (\")"
 #define SQUARE "[", "]", "square brackets~square brackets [ ]", "[", "]"
 #define CURLY "{", "}", "curly braces~curly brackets { }", "{", "}"
 #define ANGLE "<", ">", "angle brackets~angle brackets < >", "<", ">"
 #define ROUND "(", ")", "round brackets~parentheses~parentheses ( )", "(", ")"
+#define HASHES "#", "#", "hash signs~hash signs (#)", "a hash sign (#)", "a hash sign (#)"
 #define STARS "*", "*", "asterisks~stars (*)", "an asterisk (*)", "an asterisk (*)"
-#define WRAP__(id, tab, most, what, open, close, marks, before, after, kind)                     \
+#define WRAP_(id, tab, most, what, open, close, marks, before, after, kind)                      \
     {                                                                                            \
         .name = "wrap_" id, .family = &wrap, .generate = generate_wrap, .table = tab, .a = most, \
         .text = open, .text2 = close, .slot = {marks, before, after, what}, .split = kind        \
     }
-#define WRAP_(...) WRAP__(__VA_ARGS__)
-#define WRAP(id, what, marks) WRAP_(id, what, marks, SPLIT_TRAIN)
+#define WRAP(...) WRAP_(__VA_ARGS__)
+#define WRAPS(id, what, quotes, square, curly, round, stars)                            \
+    WRAP(id "_quotes", what, QUOTES, quotes), WRAP(id "_square", what, SQUARE, square), \
+        WRAP(id "_curly", what, CURLY, curly), WRAP(id "_round", what, ROUND, round),   \
+        WRAP(id "_stars", what, STARS, stars)
 
 #define COMMA ", ", "commas~commas (,)", "a comma~a comma (,)"
 #define HYPHEN "-", "hyphens~hyphens (-)~dashes", "a hyphen~a hyphen (-)~a dash"
 #define SLASH "/", "slashes~slashes (/)", "a slash~a slash (/)"
 #define PLUS " + ", "plus signs~plus signs (+)", "a plus sign~a plus (+)"
 #define AND " and ", "the word and~\"and\"", "the word and~\"and\""
-#define JOIN__(id, tab, one, many, sep, marks, mark, kind)                                               \
+#define JOIN_(id, tab, one, many, sep, marks, mark, kind)                                                \
     {                                                                                                    \
         .name = "join_" id, .family = &joining, .generate = generate_joining, .table = tab, .text = sep, \
         .slot = {marks, mark, many, one}, .split = kind                                                  \
     }
-#define JOIN_(...) JOIN__(__VA_ARGS__)
-#define JOIN(id, items, mark) JOIN_(id, items, mark, SPLIT_TRAIN)
+#define JOIN(...) JOIN_(__VA_ARGS__)
+#define JOINS(id, items, comma, hyphen, slash, plus, and)                              \
+    JOIN(id "_comma", items, COMMA, comma), JOIN(id "_hyphen", items, HYPHEN, hyphen), \
+        JOIN(id "_slash", items, SLASH, slash), JOIN(id "_plus", items, PLUS, plus),   \
+        JOIN(id "_and", items, AND, and)
 
-#define UPPER                                                       \
-    CASE_UPPER, 0, "capital letters~uppercase~upper case~all caps", \
+#define UPPER                                                    \
+    CASE_UPPER, "capital letters~uppercase~upper case~all caps", \
         "every letter is a capital~all letters are uppercase"
 #define LOWER \
-    CASE_LOWER, 1, "small letters~lowercase~lower case", "every letter is small~all letters are lowercase"
-#define LOWER_NAME \
-    CASE_LOWER, 0, "small letters~lowercase~lower case", "no letter is a capital~all letters are lowercase"
-#define TITLE                                     \
-    CASE_TITLE, 0, "title case~capitalized form", \
+    CASE_LOWER, "small letters~lowercase~lower case", "no letter is a capital~all letters are lowercase"
+#define TITLE                                  \
+    CASE_TITLE, "title case~capitalized form", \
         "each word starts with a capital~every first letter is a capital"
-#define CASE_(id, tab, what, how, letters, rule, that)                                              \
+#define CASE_(id, tab, most, what, how, rule, that, kind)                                           \
     {                                                                                               \
         .name = "case_" id, .family = &casing, .generate = generate_casing, .table = tab, .a = how, \
-        .b = letters, .slot = {                                                                     \
-            rule,                                                                                   \
-            what,                                                                                   \
-            that                                                                                    \
-        }                                                                                           \
+        .slot = {rule, what, that}, .split = kind                                                   \
     }
 #define CASE(...) CASE_(__VA_ARGS__)
+#define CASES(id, what, upper, lower, title)                                      \
+    CASE("upper_" id, what, UPPER, upper), CASE("lower_" id, what, LOWER, lower), \
+        CASE("title_" id, what, TITLE, title)
+
+#define T SPLIT_TRAIN
+#define N SPLIT_NEAR
 
 #define SAID(id, fam, gen, tab, x, y, ...)                                                                 \
     {                                                                                                      \
@@ -445,75 +411,44 @@ static void generate_letter(Rng *rng, const Task *task, Pair *pair) {
     }
 
 static const Task tasks[] = {
-    POSITION("first_word", 0, WORD, FIRST),
-    POSITION("second_word", 1, WORD, SECOND),
-    POSITION("third_word", 2, WORD, THIRD),
-    POSITION("fourth_word", 3, WORD, FOURTH),
-    POSITION("last_word", -1, WORD, LAST),
-    POSITION("first_number", 0, NUMBER, FIRST),
-    POSITION("second_number", 1, NUMBER, SECOND),
-    POSITION("last_number", -1, NUMBER, LAST),
-    POSITION("first_name", 0, NAME, FIRST),
-    POSITION("third_name", 2, NAME, THIRD),
-    POSITION("last_name", -1, NAME, LAST),
-    POSITION("second_city", 1, CITY, SECOND),
-    POSITION("third_city", 2, CITY, THIRD),
-    POSITION("last_city", -1, CITY, LAST),
-    POSITION("first_color", 0, COLOR, FIRST),
-    POSITION("second_color", 1, COLOR, SECOND),
-    POSITION("first_animal", 0, ANIMAL, FIRST),
-    POSITION("third_animal", 2, ANIMAL, THIRD),
-    GRID("position_second_name", position, generate_position, 1, NAME, SECOND, SPLIT_NEAR),
-    GRID("position_third_number", position, generate_position, 2, NUMBER, THIRD, SPLIT_NEAR),
+    POSITIONS("word", WORD, T, T, T, T),
+    POSITIONS("number", NUMBER, T, T, N, T),
+    POSITIONS("name", NAME, T, N, T, T),
+    POSITIONS("city", CITY, N, T, T, T),
+    POSITIONS("color", COLOR, T, T, T, N),
+    POSITIONS("animal", ANIMAL, T, T, T, T),
+    POSITIONS("fruit", FRUIT, T, T, T, T),
+    POSITIONS("tool", TOOL, T, T, T, T),
 
-    REMOVE("first_word", 0, WORD, FIRST),
-    REMOVE("last_word", -1, WORD, LAST),
-    REMOVE("first_number", 0, NUMBER, FIRST),
-    REMOVE("last_name", -1, NAME, LAST),
-    REMOVE("last_color", -1, COLOR, LAST),
-    GRID("remove_last_number", removal, generate_removal, -1, NUMBER, LAST, SPLIT_NEAR),
+    REMOVES("word", WORD, T, T),
+    REMOVES("number", NUMBER, T, T),
+    REMOVES("name", NAME, N, T),
+    REMOVES("city", CITY, T, T),
+    REMOVES("color", COLOR, T, T),
+    REMOVES("animal", ANIMAL, T, N),
+    REMOVES("fruit", FRUIT, T, T),
+    REMOVES("tool", TOOL, T, T),
 
-    KEEP("first_two_words", 0, WORD, FIRST_TWO),
-    KEEP("last_two_words", -1, WORD, LAST_TWO),
-    KEEP("first_two_numbers", 0, NUMBER, FIRST_TWO),
+    WRAPS("words", WORDS_TEXT, T, T, T, T, T),
+    WRAPS("number", NUMBER_TEXT, T, T, T, T, T),
+    WRAPS("names", NAMES_TEXT, T, T, T, T, T),
+    WRAPS("cities", CITIES_TEXT, T, T, T, T, T),
+    WRAPS("colors", COLORS_TEXT, T, T, T, N, T),
+    WRAPS("animals", ANIMALS_TEXT, T, T, T, T, T),
+    WRAP("words_angle", WORDS_TEXT, ANGLE, T),
+    WRAP("number_angle", NUMBER_TEXT, ANGLE, T),
+    WRAP("words_hashes", WORDS_TEXT, HASHES, N),
 
-    WRAP("words_quotes", WORDS_TEXT, QUOTES),
-    WRAP("words_square", WORDS_TEXT, SQUARE),
-    WRAP("words_curly", WORDS_TEXT, CURLY),
-    WRAP("words_angle", WORDS_TEXT, ANGLE),
-    WRAP("words_round", WORDS_TEXT, ROUND),
-    WRAP("words_stars", WORDS_TEXT, STARS),
-    WRAP("number_quotes", NUMBER_TEXT, QUOTES),
-    WRAP("number_square", NUMBER_TEXT, SQUARE),
-    WRAP("number_stars", NUMBER_TEXT, STARS),
-    WRAP("number_curly", NUMBER_TEXT, CURLY),
-    WRAP("number_angle", NUMBER_TEXT, ANGLE),
-    WRAP("names_round", NAMES_TEXT, ROUND),
-    WRAP("names_square", NAMES_TEXT, SQUARE),
-    WRAP("names_curly", NAMES_TEXT, CURLY),
-    WRAP("names_quotes", NAMES_TEXT, QUOTES),
-    WRAP_("number_round", NUMBER_TEXT, ROUND, SPLIT_NEAR),
+    JOINS("words", WORD, T, T, T, T, T),
+    JOINS("numbers", NUMBER, T, T, N, T, T),
+    JOINS("names", NAME, T, T, T, N, T),
+    JOINS("cities", CITY, T, T, T, T, T),
+    JOINS("colors", COLOR, T, T, T, T, T),
+    JOINS("animals", ANIMAL, T, T, T, T, T),
 
-    JOIN("words_comma", WORD, COMMA),
-    JOIN("words_hyphen", WORD, HYPHEN),
-    JOIN("words_slash", WORD, SLASH),
-    JOIN("words_plus", WORD, PLUS),
-    JOIN("words_and", WORD, AND),
-    JOIN("numbers_comma", NUMBER, COMMA),
-    JOIN("numbers_hyphen", NUMBER, HYPHEN),
-    JOIN("numbers_plus", NUMBER, PLUS),
-    JOIN("numbers_and", NUMBER, AND),
-    JOIN("names_comma", NAME, COMMA),
-    JOIN("names_hyphen", NAME, HYPHEN),
-    JOIN("names_and", NAME, AND),
-    JOIN("names_slash", NAME, SLASH),
-    JOIN_("numbers_slash", NUMBER, SLASH, SPLIT_NEAR),
-
-    CASE("upper_words", words_common, "the words~the text", UPPER),
-    CASE("lower_words", words_common, "the words~the text", LOWER),
-    CASE("lower_cities", words_cities, "the cities~the city names", LOWER_NAME),
-    CASE("title_words", words_common, "the words~the text", TITLE),
-    CASE("title_names", words_names, "the names~the given names", TITLE),
+    CASES("words", WORDS_TEXT, T, T, T),
+    CASES("names", NAMES_TEXT, T, T, T),
+    CASES("animals", ANIMALS_TEXT, N, T, T),
 
     SAID("order_swap_words", order, generate_order, words_common, ORDER_SWAP, 2,
          "swap the words~change the places of the two words~turn the pair of words around~swap the two "

@@ -13,7 +13,7 @@ enum {
     TRAINED_DESCRIPTIONS = 48,
     UNSEEN_DESCRIPTIONS = 10,
     PATIENCE = 3000, // draws without a new result before a table counts as exhausted
-    SEEN_MAX = 1 << 14,
+    SEEN_MAX = 1 << 15,
 };
 
 // Hashes of the texts so far; a collision only costs one draw.

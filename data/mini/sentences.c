@@ -308,15 +308,13 @@ static void generate_prefix(Rng *rng, const Task *task, Pair *pair) {
 #define START 0, "at the start~at the beginning of the sentence"
 #define VERB 1, "before the verb~right after the name"
 #define END 2, "at the end~at the end, before the full stop"
-#define INSERT_(id, word, at, where)                                                                       \
+#define INSERT__(id, word, at, where, kind)                                                                \
     {                                                                                                      \
         .name = "insert_" id, .family = &insertion, .generate = generate_insertion, .a = at, .text = word, \
-        .slot = {                                                                                          \
-            word "~\"" word "\"",                                                                          \
-            where                                                                                          \
-        }                                                                                                  \
+        .slot = {word "~\"" word "\"", where}, .split = kind                                               \
     }
-#define INSERT(...) INSERT_(__VA_ARGS__)
+#define INSERT_(...) INSERT__(__VA_ARGS__)
+#define INSERT(id, word, place) INSERT_(id, word, place, SPLIT_TRAIN)
 #define REWRITE(id, how, ...)                                                                            \
     {                                                                                                    \
         .name = "rewrite_" id, .family = &rewriting, .generate = generate_rewriting, .a = how, .slot = { \
@@ -359,10 +357,17 @@ static const Task tasks[] = {
     SUBJECT("he", "He"),
 
     INSERT("today_start", "Today", START),
+    INSERT("yesterday_start", "Yesterday", START),
+    INSERT("later_start", "Later", START),
+    INSERT("finally_start", "Finally", START),
     INSERT("often_verb", "often", VERB),
     INSERT("never_verb", "never", VERB),
+    INSERT("later_verb", "later", VERB),
+    INSERT("finally_verb", "finally", VERB),
     INSERT("today_end", "today", END),
-    INSERT("again_end", "again", END),
+    INSERT("later_end", "later", END),
+    INSERT("yesterday_end", "yesterday", END),
+    INSERT_("finally_end", "finally", END, SPLIT_NEAR),
 
     REWRITE("question", REWRITE_QUESTION,
             "make a question of the statement~ask about the event with Did~form the question for the "

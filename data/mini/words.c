@@ -185,23 +185,6 @@ const char words_opposites[] =
     "cheap:expensive "
     "heavy:light smooth:rough public:private guilty:innocent minimum:maximum maximum:minimum summer:winter "
     "winter:summer positive:negative negative:positive male:female female:male sunrise:sunset";
-const char words_hues[] =
-    "banana:yellow grass:green sky:blue snow:white coal:black blood:red carrot:orange lemon:yellow "
-    "tomato:red "
-    "milk:white sun:yellow leaf:green ocean:blue chocolate:brown pumpkin:orange strawberry:red crow:black "
-    "frog:green mud:brown cherry:red lime:green sugar:white salt:white rice:white flour:white cucumber:green "
-    "spinach:green broccoli:green lettuce:green peas:green cabbage:green corn:yellow butter:yellow "
-    "canary:yellow "
-    "sunflower:yellow mustard:yellow egg_yolk:yellow fire_truck:red rose:red ketchup:red lobster:red "
-    "ruby:red "
-    "raspberry:red heart:red stop_sign:red emerald:green cactus:green crocodile:green forest:green "
-    "pine_tree:green "
-    "avocado:green sapphire:blue blueberry:blue jeans:blue sea:blue swan:white cloud:white polar_bear:white "
-    "cotton:white tooth:white bone:white paper:white chalk:white ghost:white raven:black tire:black "
-    "night:black "
-    "panther:black soot:black bear:brown coffee:brown wood:brown tree_trunk:brown soil:brown potato:brown "
-    "cinnamon:brown orange:orange tangerine:orange basketball:orange flamingo:pink pig:pink elephant:gray "
-    "rhino:gray dolphin:gray mouse:gray ash:gray taxi:yellow";
 const char words_french[] =
     "dog:chien cat:chat house:maison water:eau bread:pain red:rouge one:un two:deux three:trois four:quatre "
     "five:cinq ten:dix book:livre good:bon day:jour night:nuit man:homme woman:femme milk:lait black:noir "
@@ -321,18 +304,6 @@ const char words_goods[] = "apples cars books birds hats shoes cups boxes flower
 const char words_deals[] = "bought saw found sold painted lost drew took wanted brought";
 const char words_amounts[] = "two three four five six seven eight nine ten twelve";
 
-const char words_numerals[] =
-    "1:one 2:two 3:three 4:four 5:five 6:six 7:seven 8:eight 9:nine 10:ten 11:eleven 12:twelve 13:thirteen "
-    "14:fourteen 15:fifteen 16:sixteen 17:seventeen 18:eighteen 19:nineteen 20:twenty 21:twenty-one "
-    "22:twenty-two 23:twenty-three 24:twenty-four 25:twenty-five 26:twenty-six 27:twenty-seven "
-    "28:twenty-eight "
-    "29:twenty-nine 30:thirty 31:thirty-one 32:thirty-two 33:thirty-three 34:thirty-four 35:thirty-five "
-    "36:thirty-six 37:thirty-seven 38:thirty-eight 39:thirty-nine 40:forty 42:forty-two 45:forty-five "
-    "50:fifty "
-    "55:fifty-five 56:fifty-six 60:sixty 64:sixty-four 66:sixty-six 70:seventy 75:seventy-five "
-    "77:seventy-seven "
-    "80:eighty 81:eighty-one 85:eighty-five 88:eighty-eight 90:ninety 95:ninety-five 98:ninety-eight "
-    "99:ninety-nine";
 const char words_legs[] =
     "dog:4 cat:4 horse:4 cow:4 lion:4 tiger:4 rabbit:4 mouse:4 elephant:4 wolf:4 bear:4 zebra:4 pig:4 "
     "sheep:4 "

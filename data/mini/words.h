@@ -31,7 +31,6 @@ extern const char words_days[];
 extern const char words_countries[];  // country:capital:continent:nationality
 extern const char words_languages[];  // country:language
 extern const char words_opposites[];  // word:opposite
-extern const char words_hues[];       // thing:its usual color
 extern const char words_french[];     // english:french
 extern const char words_nouns[];      // singular:plural
 extern const char words_verbs[];      // base:third person:past:ing
@@ -45,7 +44,6 @@ extern const char words_goods[];
 extern const char words_deals[]; // past of a verb that takes a thing
 extern const char words_amounts[];
 
-extern const char words_numerals[];  // number:word
 extern const char words_legs[];      // animal:legs
 extern const char words_small[];     // things that fit in a hand
 extern const char words_large[];     // things larger than a person

@@ -94,8 +94,8 @@ static void test_counts(void **state) {
         far += kind && strcmp(kind, "far") == 0;
     }
     assert_true(trained >= 120);
-    assert_int_equal(near, 10);
-    assert_int_equal(far, 10);
+    assert_int_equal(near, 20);
+    assert_int_equal(far, 20);
     assert_int_equal(trained + near + far, suite->n);
 }
 

@@ -5,13 +5,8 @@
 
 enum { STEPS = 20, SHORT = 3 };
 
-static const char *const twin_words[] = {"dtype=\"f32\"",
-                                         "train.steps=20",
-                                         "hypernet.dropout=0",
-                                         "lora.dropout=0",
-                                         "train.neftune=0",
-                                         "data.max_tokens=64",
-                                         NULL};
+static const char *const twin_words[] = {"dtype=\"f32\"",   "hypernet.dropout=0", "lora.dropout=0",
+                                         "train.neftune=0", "data.max_tokens=64", NULL};
 
 /* tests/golden/sft_demo.json: {"loss": [20], ...}, by tests/golden/sft_twin.py on what dump_sft wrote. */
 static void test_twin(void **state) {

@@ -107,6 +107,7 @@ static const Task tasks[] = {
     EXTREME("largest_three", 1, 3, LARGEST, "three", SPLIT_TRAIN),
     EXTREME("largest_four", 1, 4, LARGEST, "four", SPLIT_TRAIN),
     EXTREME("smallest_two", -1, 2, "smaller~lower~lesser", "two", SPLIT_TRAIN),
+    EXTREME("smallest_four", -1, 4, SMALLEST, "four", SPLIT_TRAIN),
     EXTREME("smallest_three", -1, 3, SMALLEST, "three", SPLIT_NEAR),
     LABEL("even_odd", generate_parity, 0, 300, "even", "odd",
           "say whether the number is even or odd~classify the number as odd or even~write even or odd for "

@@ -362,12 +362,12 @@ static const Task tasks[] = {
     INSERT("finally_start", "Finally", START),
     INSERT("often_verb", "often", VERB),
     INSERT("never_verb", "never", VERB),
-    INSERT("later_verb", "later", VERB),
     INSERT("finally_verb", "finally", VERB),
     INSERT("today_end", "today", END),
     INSERT("later_end", "later", END),
+    INSERT("finally_end", "finally", END),
     INSERT("yesterday_end", "yesterday", END),
-    INSERT_("finally_end", "finally", END, SPLIT_NEAR),
+    INSERT_("later_verb", "later", VERB, SPLIT_NEAR),
 
     REWRITE("question", REWRITE_QUESTION,
             "make a question of the statement~ask about the event with Did~form the question for the "

@@ -10,14 +10,14 @@
 #define DRAW_STREAM ((uint64_t)2 << 56)
 
 Status batch_source_init(BatchSource *s, const Llm *llm, const TaskSet *tasks, int64_t n_tasks,
-                         int64_t batch_tasks, int64_t max_tokens, PromptKind prompt, bool equal_weight,
-                         uint64_t seed) {
+                         int64_t batch_tasks, int64_t max_tokens, PromptKind prompt, double swap,
+                         bool equal_weight, uint64_t seed) {
     if (batch_tasks > n_tasks)
         return status_error(E_USAGE,
                             "train.batch_tasks is %lld, but there are only %lld tasks; use at most that many",
                             (long long)batch_tasks, (long long)n_tasks);
-    BatchSource x = {llm,          tasks, n_tasks, batch_tasks, max_tokens, prompt,
-                     equal_weight, seed,  NULL,    NULL,        -1};
+    BatchSource x = {llm,  tasks,        n_tasks, batch_tasks, max_tokens, prompt,
+                     swap, equal_weight, seed,    NULL,        NULL,       -1};
     x.first_description = malloc((size_t)n_tasks * sizeof(int64_t));
     x.order = malloc((size_t)n_tasks * sizeof(int64_t));
     if (!x.first_description || !x.order) {
@@ -143,6 +143,11 @@ static void pack(LlmBatch *l, const TokenBuf *buf, int64_t n_prompt, int64_t n_r
     l->cu_seqlens[l->n_seqs] = (int32_t)l->n_tokens;
 }
 
+static int64_t any_description(const BatchSource *s, Rng *r) {
+    int64_t t = rng_below(r, (uint32_t)s->n_tasks);
+    return s->first_description[t] + rng_below(r, (uint32_t)s->tasks->tasks[t].n_descriptions);
+}
+
 Status batch_next(Batch *b, BatchSource *s, int64_t step) {
     int64_t per_epoch = s->n_tasks / s->batch_tasks, first = step % per_epoch * s->batch_tasks;
     shuffle(s, step / per_epoch);
@@ -162,7 +167,8 @@ Status batch_next(Batch *b, BatchSource *s, int64_t step) {
         TRY_GOTO(
             st, tokenize_example(&buf, &n_prompt, &n_response, s, instruct ? task->descriptions[d] : NULL, e),
             done);
-        b->embedding[l->n_seqs] = s->first_description[t] + d;
+        b->embedding[l->n_seqs] =
+            instruct && rng_float(&r) < (float)s->swap ? any_description(s, &r) : s->first_description[t] + d;
         pack(l, &buf, n_prompt, n_response);
     }
     for (int64_t i = 0; i < l->n_rows; i++)

@@ -5,8 +5,9 @@
  *
  * Prompt and response are tokenized apart, each truncated on the left to max_tokens. The prompt is one user
  * turn without a system turn; prompt "input": the input alone; "instruction": the drawn description, a blank
- * line, the input; "mixed": a fair draw between the two. Loss on the response and its end-of-turn token; the
- * last token is not fed. */
+ * line, the input; "mixed": a fair draw between the two. A share `swap` of the prompts with an instruction
+ * goes with the description of any task for the adapter: where the two disagree, the instruction is right.
+ * Loss on the response and its end-of-turn token; the last token is not fed. */
 #ifndef T2L_TRAIN_BATCH_H
 #define T2L_TRAIN_BATCH_H
 
@@ -22,6 +23,7 @@ typedef struct BatchSource {
     int64_t batch_tasks;  /* sequences a batch; more than n_tasks: several epochs' worth are refused */
     int64_t max_tokens;   /* of prompt and of response, each */
     PromptKind prompt;
+    double swap;       /* share of the prompts with an instruction whose adapter is another task's */
     bool equal_weight; /* every example weighs the same; false: every token */
     uint64_t seed;
     int64_t *first_description; /* owns [n_tasks]: row of a task's first description in the embedding table */
@@ -37,8 +39,8 @@ typedef struct Batch {
 } Batch;
 
 Status batch_source_init(BatchSource *s, const Llm *llm, const TaskSet *tasks, int64_t n_tasks,
-                         int64_t batch_tasks, int64_t max_tokens, PromptKind prompt, bool equal_weight,
-                         uint64_t seed);
+                         int64_t batch_tasks, int64_t max_tokens, PromptKind prompt, double swap,
+                         bool equal_weight, uint64_t seed);
 void batch_source_free(BatchSource *s);
 /* Descriptions of all used tasks, in the order of the embedding table. *out owns the array, its strings are
  * views. */

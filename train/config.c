@@ -63,6 +63,8 @@ static const Key keys[] = {
       "what the base model sees: the input alone, the "
       "task's instruction before it, or either",
       "reference"),
+    N(data.swap, "0", 0, 1, "share of prompts with an instruction that get the adapter of any task",
+      "chosen"),
     I(data.max_tokens, "512", 8, 1048576, "prompt and response are each cut to this, on the left",
       "reference"),
     I(data.max_tasks, "0", 0, BIG, "use only the first tasks; 0: all", "chosen"),

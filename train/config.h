@@ -44,6 +44,7 @@ typedef struct Config {
     } lora;
     struct {
         const char *tasks, *heldout, *prompt;
+        double swap;
         int64_t max_tokens, max_tasks;
     } data;
     struct {

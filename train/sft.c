@@ -96,7 +96,8 @@ static Status init(Sft *s, const SftPaths *paths, bool quiet) {
     int64_t n_tasks =
         c->data.max_tasks > 0 && c->data.max_tasks < s->tasks.n ? c->data.max_tasks : s->tasks.n;
     TRY(batch_source_init(&s->source, &s->llm, &s->tasks, n_tasks, c->train.batch_tasks, c->data.max_tokens,
-                          prompt_kind(c->data.prompt), c->train.equal_weight, (uint64_t)c->seed));
+                          prompt_kind(c->data.prompt), c->data.swap, c->train.equal_weight,
+                          (uint64_t)c->seed));
     TRY(embed_all(s, paths->encoder, &embed, quiet));
     TRY(init_hypernet(s, embed));
     TRY(batch_init(&s->batch, &s->source));

@@ -23,7 +23,7 @@ typedef struct BatchSource {
     int64_t batch_tasks;  /* sequences a batch; more than n_tasks: several epochs' worth are refused */
     int64_t max_tokens;   /* of prompt and of response, each */
     PromptKind prompt;
-    double swap;       /* share of the prompts with an instruction whose adapter is another task's */
+    double swap;       /* share of the prompts with an instruction that go with any task's adapter */
     bool equal_weight; /* every example weighs the same; false: every token */
     uint64_t seed;
     int64_t *first_description; /* owns [n_tasks]: row of a task's first description in the embedding table */

@@ -27,9 +27,17 @@ FAMILY(unwrap);
 FAMILY(alphabet);
 FAMILY(field);
 
-static const char *const kinds[] = {
-    words_animals, words_tools, words_clothes, words_body,
-    words_fruits,  words_jobs,  words_names,   words_colors,
+static const struct {
+    const char *table, *name, *phrase;
+} kinds[] = {
+    {words_animals, "animal", "an animal"},
+    {words_tools, "tool", "a tool"},
+    {words_clothes, "clothing", "a kind of clothing"},
+    {words_body, "body", "a part of the body"},
+    {words_fruits, "fruit", "a fruit"},
+    {words_jobs, "job", "a job"},
+    {words_names, "name", "a name"},
+    {words_colors, "color", "a color"},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -38,8 +46,8 @@ static void generate_odd(Rng *rng, const Task *task, Pair *pair) {
     (void)task;
     int kind = task_range(rng, 0, KINDS - 1), other = (kind + task_range(rng, 1, KINDS - 1)) % KINDS;
     Items items, odd;
-    items_draw(&items, rng, kinds[kind], 3);
-    items_draw(&odd, rng, kinds[other], 1);
+    items_draw(&items, rng, kinds[kind].table, 3);
+    items_draw(&odd, rng, kinds[other].table, 1);
     items.n = 4;
     memcpy(items.s[3], odd.s[0], sizeof items.s[3]);
     text_add(&pair->out, odd.s[0]);
@@ -97,14 +105,13 @@ static void generate_length(Rng *rng, const Task *task, Pair *pair) {
     items_join(&pair->in, &items, " ");
 }
 
-// Three words, one of them a name.
-static void generate_capital(Rng *rng, const Task *task, Pair *pair) {
-    (void)task;
-    Items items, name;
+// Three entries, two of them words, one of the task's table.
+static void generate_stranger(Rng *rng, const Task *task, Pair *pair) {
+    Items items, other;
     items_draw(&items, rng, words_common, 3);
-    items_draw(&name, rng, words_names, 1);
+    items_draw(&other, rng, task->table, 1);
     int at = task_range(rng, 0, 2);
-    memcpy(items.s[at], name.s[0], sizeof items.s[at]);
+    memcpy(items.s[at], other.s[0], sizeof items.s[at]);
     text_add(&pair->out, items.s[at]);
     items_join(&pair->in, &items, " ");
 }
@@ -123,29 +130,13 @@ static void generate_brackets(Rng *rng, const Task *task, Pair *pair) {
     text_add(&pair->out, items.s[at]);
 }
 
-static void generate_digit_item(Rng *rng, const Task *task, Pair *pair) {
-    (void)task;
-    Items items, number;
-    items_draw(&items, rng, words_common, 3);
-    items_draw(&number, rng, NULL, 1);
-    int at = task_range(rng, 0, 2);
-    memcpy(items.s[at], number.s[0], sizeof items.s[at]);
-    text_add(&pair->out, items.s[at]);
-    items_join(&pair->in, &items, " ");
-}
-
 // A sentence of words_actions: a question or a statement, in the past or the present.
 static void generate_sentence(Rng *rng, const Task *task, Pair *pair) {
     char name[WORDS_FIELD], part[4][WORDS_FIELD];
     action_draw(rng, name, part);
     bool first = task_coin(rng), asks = first && task->a;
-    text_add(&pair->in, asks ? "Did " : "");
-    text_add(&pair->in, name);
-    text_add(&pair->in, " ");
-    text_add(&pair->in, asks ? part[0] : first || task->a ? part[2] : part[1]);
-    text_add(&pair->in, *part[3] ? " " : "");
-    text_add(&pair->in, part[3]);
-    text_add(&pair->in, asks ? "?" : ".");
+    const char *verb = asks ? part[0] : first || task->a ? part[2] : part[1];
+    text_sentence(&pair->in, asks ? "Did" : "", name, verb, part[3], asks ? "?" : ".");
     text_add(&pair->out, first ? task->text : task->text2);
 }
 
@@ -162,16 +153,14 @@ static void generate_sameness(Rng *rng, const Task *task, Pair *pair) {
 
 static void generate_truth(Rng *rng, const Task *task, Pair *pair) {
     (void)task;
-    static const char *const names[] = {
-        "animal", "tool", "kind of clothing", "part of the body", "fruit", "job", "name", "color"};
     int kind = task_range(rng, 0, KINDS - 1), said = kind;
     bool holds = task_coin(rng);
     if (!holds) said = (kind + task_range(rng, 1, KINDS - 1)) % KINDS;
     Items items;
-    items_draw(&items, rng, kinds[kind], 1);
+    items_draw(&items, rng, kinds[kind].table, 1);
     text_add(&pair->in, items.s[0]);
-    text_add(&pair->in, said ? " is a " : " is an ");
-    text_add(&pair->in, names[said]);
+    text_add(&pair->in, " is ");
+    text_add(&pair->in, kinds[said].phrase);
     text_add(&pair->in, ".");
     text_add(&pair->out, holds ? "true" : "false");
 }
@@ -198,40 +187,30 @@ static void generate_alphabet(Rng *rng, const Task *task, Pair *pair) {
 // key: value
 static void generate_field(Rng *rng, const Task *task, Pair *pair) {
     (void)task;
-    static const char *const names[] = {"animal", "tool", "clothing", "body",
-                                        "fruit",  "job",  "name",     "color"};
     int kind = task_range(rng, 0, KINDS - 1);
     Items items;
-    items_draw(&items, rng, kinds[kind], 1);
-    text_add(&pair->in, names[kind]);
+    items_draw(&items, rng, kinds[kind].table, 1);
+    text_add(&pair->in, kinds[kind].name);
     text_add(&pair->in, ": ");
     text_add(&pair->in, items.s[0]);
     text_add(&pair->out, items.s[0]);
 }
 
-#define TABLE(id, fam, tab, from, to, ...)                                                         \
-    {                                                                                              \
-        .name = id, .family = &fam, .generate = generate_lookup, .table = tab, .a = from, .b = to, \
-        .split = SPLIT_FAR, .slot = {                                                              \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
+#define FAR(id, fam, gen, tab, x, y, ...)                                                              \
+    {                                                                                                  \
+        .name = id, .family = &fam, .generate = gen, .table = tab, .a = x, .b = y, .split = SPLIT_FAR, \
+        .slot = {                                                                                      \
+            __VA_ARGS__                                                                                \
+        }                                                                                              \
     }
-#define LENGTH(id, fam, sign, ...)                                                                        \
-    {                                                                                                     \
-        .name = id, .family = &fam, .generate = generate_length, .a = sign, .split = SPLIT_FAR, .slot = { \
-            __VA_ARGS__                                                                                   \
-        }                                                                                                 \
-    }
+#define TABLE(id, fam, tab, from, to, ...) FAR(id, fam, generate_lookup, tab, from, to, __VA_ARGS__)
+#define DRAWN(id, fam, gen, ...) FAR(id, fam, gen, NULL, 0, 0, __VA_ARGS__)
 #define SENTENCE(id, fam, asks, one, two, ...)                                                           \
     {                                                                                                    \
         .name = id, .family = &fam, .generate = generate_sentence, .a = asks, .text = one, .text2 = two, \
         .split = SPLIT_FAR, .slot = {                                                                    \
             __VA_ARGS__                                                                                  \
         }                                                                                                \
-    }
-#define DRAWN(id, fam, gen, ...)                                                                 \
-    {                                                                                            \
-        .name = id, .family = &fam, .generate = gen, .split = SPLIT_FAR, .slot = { __VA_ARGS__ } \
     }
 
 static const Task tasks[] = {
@@ -283,29 +262,29 @@ static const Task tasks[] = {
           "the word that appears twice~the repeated word of the list~the only word that is there twice",
           "spot the double in the row~tell which entry shows up again",
           "the entry that shows up two times~the double in the row"),
-    LENGTH("longest_word", length, 1,
-           "find the longest of the words~say which word has the most letters~pick the longest word",
-           "the longest word~the word with the most letters",
-           "compare the words by length and name the longest~tell which entry has the greatest length",
-           "the entry of greatest length~the one with more letters than the others"),
-    LENGTH("shortest_word", brevity, -1,
-           "find the shortest of the words~say which word has the fewest letters~pick the shortest word",
-           "the shortest word~the word with the fewest letters",
-           "compare the words by length and name the shortest~tell which entry has the smallest length",
-           "the entry of smallest length~the one with fewer letters than the others"),
-    DRAWN("capitalized_word", capital, generate_capital,
-          "find the word that starts with a capital letter~say which word is capitalized~copy the only word "
-          "with a capital",
-          "the only capitalized word~the word that starts with a capital letter",
-          "spot the entry written with a big initial~tell which word has an uppercase first letter",
-          "the entry with a big initial~the one word of the row that is capitalized"),
+    FAR("longest_word", length, generate_length, NULL, 1, 0,
+        "find the longest of the words~say which word has the most letters~pick the longest word",
+        "the longest word~the word with the most letters",
+        "compare the words by length and name the longest~tell which entry has the greatest length",
+        "the entry of greatest length~the one with more letters than the others"),
+    FAR("shortest_word", brevity, generate_length, NULL, -1, 0,
+        "find the shortest of the words~say which word has the fewest letters~pick the shortest word",
+        "the shortest word~the word with the fewest letters",
+        "compare the words by length and name the shortest~tell which entry has the smallest length",
+        "the entry of smallest length~the one with fewer letters than the others"),
+    FAR("capitalized_word", capital, generate_stranger, words_names, 0, 0,
+        "find the word that starts with a capital letter~say which word is capitalized~copy the only word "
+        "with a capital",
+        "the only capitalized word~the word that starts with a capital letter",
+        "spot the entry written with a big initial~tell which word has an uppercase first letter",
+        "the entry with a big initial~the one word of the row that is capitalized"),
     DRAWN("in_brackets", brackets, generate_brackets,
           "find the word that stands in brackets~say which word is in brackets~copy the word between the "
           "brackets",
           "the word in brackets~the word between ( and )",
           "spot the bracketed entry and write it without them~tell what is inside the parentheses",
           "what is inside the parentheses~the bracketed entry, without them"),
-    DRAWN("only_number", digit_item, generate_digit_item,
+    DRAWN("only_number", digit_item, generate_stranger,
           "find the number among the words~say which number is in the line~copy the only number",
           "the only number of the line~the number that stands among the words",
           "spot the entry that is written in digits~tell which figure is hidden among the words",

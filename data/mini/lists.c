@@ -328,12 +328,12 @@ static void generate_letter(Rng *rng, const Task *task, Pair *pair) {
     text_add(&pair->out, initial);
 }
 
-#define GRID(id, fam, gen, at, tab, one, many, ord, where, kind)                                             \
+#define CELL_(id, fam, gen, at, tab, one, many, ord, where, kind)                                            \
     {                                                                                                        \
         .name = id, .family = &fam, .generate = gen, .table = tab, .a = at, .slot = {ord, one, many, where}, \
         .split = kind                                                                                        \
     }
-#define CELL(...) GRID(__VA_ARGS__)
+#define CELL(...) CELL_(__VA_ARGS__)
 // A row of the grid: one kind of item in every place; the last arguments say which split each cell is in.
 #define POSITIONS(id, items, first, second, third, last)                                    \
     CELL("position_first_" id, position, generate_position, 0, items, FIRST, first),        \

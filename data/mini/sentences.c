@@ -194,32 +194,21 @@ static const Family prefix = {
     },
 };
 
-static void sentence(Text *text, const char *a, const char *b, const char *c, const char *d,
-                     const char *end) {
-    const char *parts[] = {a, b, c, d};
-    for (int i = 0; i < 4; i++) {
-        if (!*parts[i]) continue;
-        if (text->n) text_add(text, " ");
-        text_add(text, parts[i]);
-    }
-    text_add(text, end);
-}
-
 static void generate_subject(Rng *rng, const Task *task, Pair *pair) {
     char name[WORDS_FIELD], part[4][WORDS_FIELD];
     action_draw(rng, name, part);
-    sentence(&pair->in, name, part[2], part[3], "", ".");
-    sentence(&pair->out, task->text, part[2], part[3], "", ".");
+    text_sentence(&pair->in, name, part[2], part[3], "", ".");
+    text_sentence(&pair->out, task->text, part[2], part[3], "", ".");
 }
 
 // a: 0 at the start, 1 before the verb, 2 at the end.
 static void generate_insertion(Rng *rng, const Task *task, Pair *pair) {
     char name[WORDS_FIELD], part[4][WORDS_FIELD];
     action_draw(rng, name, part);
-    sentence(&pair->in, name, part[2], part[3], "", ".");
-    if (task->a == 0) sentence(&pair->out, task->text, name, part[2], part[3], ".");
-    if (task->a == 1) sentence(&pair->out, name, task->text, part[2], part[3], ".");
-    if (task->a == 2) sentence(&pair->out, name, part[2], part[3], task->text, ".");
+    text_sentence(&pair->in, name, part[2], part[3], "", ".");
+    if (task->a == 0) text_sentence(&pair->out, task->text, name, part[2], part[3], ".");
+    if (task->a == 1) text_sentence(&pair->out, name, task->text, part[2], part[3], ".");
+    if (task->a == 2) text_sentence(&pair->out, name, part[2], part[3], task->text, ".");
 }
 
 typedef enum Rewrite {
@@ -234,22 +223,22 @@ static void generate_rewriting(Rng *rng, const Task *task, Pair *pair) {
     char name[WORDS_FIELD], part[4][WORDS_FIELD];
     action_draw(rng, name, part);
     const char *base = part[0], *third = part[1], *past = part[2], *rest = part[3];
-    sentence(&pair->in, name, past, rest, "", ".");
+    text_sentence(&pair->in, name, past, rest, "", ".");
     switch ((Rewrite)task->a) {
     case REWRITE_QUESTION:
-        sentence(&pair->out, "Did", name, base, rest, "?");
+        text_sentence(&pair->out, "Did", name, base, rest, "?");
         break;
     case REWRITE_NEGATION:
-        sentence(&pair->out, name, "did not", base, rest, ".");
+        text_sentence(&pair->out, name, "did not", base, rest, ".");
         break;
     case REWRITE_PRESENT:
-        sentence(&pair->out, name, third, rest, "", ".");
+        text_sentence(&pair->out, name, third, rest, "", ".");
         break;
     case REWRITE_EXCLAIM:
-        sentence(&pair->out, name, past, rest, "", "!");
+        text_sentence(&pair->out, name, past, rest, "", "!");
         break;
     case REWRITE_NO_STOP:
-        sentence(&pair->out, name, past, rest, "", "");
+        text_sentence(&pair->out, name, past, rest, "", "");
         break;
     }
 }
@@ -296,7 +285,7 @@ static void generate_prefix(Rng *rng, const Task *task, Pair *pair) {
     Items items;
     items_draw(&items, rng, task_coin(rng) ? words_common : words_goods, 1);
     items_join(&pair->in, &items, " ");
-    sentence(&pair->out, task->text, pair->in.s, "", "", "");
+    text_sentence(&pair->out, task->text, pair->in.s, "", "", "");
 }
 
 #define SUBJECT(id, words)                                                                                \

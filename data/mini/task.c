@@ -68,6 +68,16 @@ void text_lower(Text *text) {
         if (text->s[i] >= 'A' && text->s[i] <= 'Z') text->s[i] = (char)(text->s[i] - 'A' + 'a');
 }
 
+void text_sentence(Text *text, const char *a, const char *b, const char *c, const char *d, const char *end) {
+    const char *parts[] = {a, b, c, d};
+    for (int i = 0; i < 4; i++) {
+        if (!*parts[i]) continue;
+        if (text->n) text_add(text, " ");
+        text_add(text, parts[i]);
+    }
+    text_add(text, end);
+}
+
 int task_range(Rng *rng, int low, int high) {
     return low + (int)rng_below(rng, (uint32_t)(high - low + 1));
 }

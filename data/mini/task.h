@@ -73,6 +73,8 @@ void text_add(Text *text, const char *s);
 void text_int(Text *text, int value);
 void text_upper(Text *text);
 void text_lower(Text *text);
+// The parts that are not empty, with blanks between them, and the end mark.
+void text_sentence(Text *text, const char *a, const char *b, const char *c, const char *d, const char *end);
 int task_range(Rng *rng, int low, int high);
 bool task_coin(Rng *rng);
 // n distinct entries of the table (their first field), or distinct numbers from 1 to 99 when it is NULL.

@@ -4,37 +4,27 @@
 
 #include "base/file.h"
 #include "base/json.h"
-
-#include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/data/files.h"
 
 enum { FILES_MAX = 512, TEXTS_MAX = 1 << 15, FILE_BYTES_MAX = 1 << 22 };
 
 typedef struct Suite {
-    char dir[64];
+    TestDir dir;
     cJSON *task[FILES_MAX];
     char name[FILES_MAX][64];
     bool trained[FILES_MAX];
     int n;
 } Suite;
 
-static void ok(Status st) {
-    if (!status_is_ok(st)) fail_msg("%s", status_message(st));
-}
-
 static void read_split(Suite *suite, const char *split) {
-    char *dir = path_join(suite->dir, split);
+    char *dir = path_join(suite->dir.path, split);
     DIR *listing = opendir(dir);
     assert_non_null(listing);
     for (struct dirent *entry; (entry = readdir(listing));) {
         if (entry->d_name[0] == '.') continue;
         assert_true(suite->n < FILES_MAX);
         char *path = path_join(dir, entry->d_name);
-        ok(json_read(&suite->task[suite->n], path, FILE_BYTES_MAX));
+        assert_ok(json_read(&suite->task[suite->n], path, FILE_BYTES_MAX));
         int length = snprintf(suite->name[suite->n], sizeof suite->name[0], "%s", entry->d_name);
         assert_in_range(length, 1, sizeof suite->name[0] - 1);
         suite->trained[suite->n++] = strcmp(split, "train") == 0;
@@ -46,9 +36,8 @@ static void read_split(Suite *suite, const char *split) {
 
 static int set_up(void **state) {
     Suite *suite = calloc(1, sizeof *suite);
-    strcpy(suite->dir, "/tmp/t2l_mini_XXXXXX");
-    assert_non_null(mkdtemp(suite->dir));
-    ok(mini_write(suite->dir, 1));
+    suite->dir = dir_make();
+    assert_ok(mini_write(suite->dir.path, 1));
     read_split(suite, "train");
     read_split(suite, "heldout");
     *state = suite;
@@ -58,14 +47,14 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
     Suite *suite = *state;
     for (int i = 0; i < suite->n; i++) cJSON_Delete(suite->task[i]);
-    status_free(file_remove_tree(suite->dir));
+    dir_remove(&suite->dir);
     free(suite);
     return 0;
 }
 
 static const cJSON *array(const Suite *suite, int i, const char *key) {
     const cJSON *out = NULL;
-    ok(json_get_array(&out, suite->task[i], key, suite->name[i]));
+    assert_ok(json_get_array(&out, suite->task[i], key, suite->name[i]));
     return out;
 }
 
@@ -167,8 +156,8 @@ static void test_instances(void **state) {
         cJSON_ArrayForEach(instance, array(suite, i, "Instances")) {
             const char *input, *output;
             const cJSON *outputs;
-            ok(json_get_string(&input, instance, "input", suite->name[i]));
-            ok(json_get_array(&outputs, instance, "output", suite->name[i]));
+            assert_ok(json_get_string(&input, instance, "input", suite->name[i]));
+            assert_ok(json_get_array(&outputs, instance, "output", suite->name[i]));
             assert_int_equal(cJSON_GetArraySize(outputs), 1);
             output = cJSON_GetStringValue(outputs->child);
             assert_true(output && *output && *input);
@@ -185,22 +174,21 @@ static void test_instances(void **state) {
 static void test_seed(void **state) {
     const Suite *suite = *state;
     for (uint64_t seed = 1; seed <= 2; seed++) {
-        char dir[] = "/tmp/t2l_mini_XXXXXX";
-        assert_non_null(mkdtemp(dir));
-        ok(mini_write(dir, seed));
+        TestDir dir = dir_make();
+        assert_ok(mini_write(dir.path, seed));
         int same = 0;
         for (int i = 0; i < suite->n; i++) {
-            char *split = path_join(dir, suite->trained[i] ? "train" : "heldout");
+            char *split = path_join(dir.path, suite->trained[i] ? "train" : "heldout");
             char *path = path_join(split, suite->name[i]);
             cJSON *again = NULL;
-            ok(json_read(&again, path, FILE_BYTES_MAX));
+            assert_ok(json_read(&again, path, FILE_BYTES_MAX));
             same += cJSON_Compare(again, suite->task[i], true);
             cJSON_Delete(again);
             free(path);
             free(split);
         }
         assert_int_equal(same, seed == 1 ? suite->n : 0);
-        status_free(file_remove_tree(dir));
+        dir_remove(&dir);
     }
 }
 

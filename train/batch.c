@@ -18,7 +18,7 @@ Status batch_source_init(BatchSource *s, const Llm *llm, const TaskSet *tasks, i
                             (long long)batch_tasks, (long long)n_tasks);
     BatchSource x = {llm,  tasks,        n_tasks, batch_tasks, max_tokens, prompt,
                      swap, equal_weight, seed,    NULL,        NULL,       -1};
-    x.first_description = malloc((size_t)n_tasks * sizeof(int64_t));
+    x.first_description = malloc((size_t)(n_tasks + 1) * sizeof(int64_t));
     x.order = malloc((size_t)n_tasks * sizeof(int64_t));
     if (!x.first_description || !x.order) {
         batch_source_free(&x);
@@ -29,6 +29,7 @@ Status batch_source_init(BatchSource *s, const Llm *llm, const TaskSet *tasks, i
         x.first_description[i] = rows;
         rows += tasks->tasks[i].n_descriptions;
     }
+    x.first_description[n_tasks] = rows;
     *s = x;
     return OK;
 }

@@ -26,7 +26,8 @@ typedef struct BatchSource {
     double swap;       /* share of the prompts with an instruction that go with any task's adapter */
     bool equal_weight; /* every example weighs the same; false: every token */
     uint64_t seed;
-    int64_t *first_description; /* owns [n_tasks]: row of a task's first description in the embedding table */
+    int64_t *first_description; /* owns [n_tasks + 1]: row of a task's first description in the embedding
+                                   table; then their number */
     int64_t *order;             /* owns: the epoch's order of tasks */
     int64_t epoch;              /* of `order`; -1: none */
 } BatchSource;

@@ -445,6 +445,7 @@ static const Task tasks[] = {
     JOINS("cities", CITY, T, T, T, T, T),
     JOINS("colors", COLOR, T, T, T, T, T),
     JOINS("animals", ANIMAL, T, T, T, T, T),
+    JOIN("fruits_and", FRUIT, AND, N),
 
     CASES("words", WORDS_TEXT, T, T, T),
     CASES("names", NAMES_TEXT, T, T, T),

@@ -72,10 +72,13 @@ static void generate_parity(Rng *rng, const Task *task, Pair *pair) {
             __VA_ARGS__                                                                                   \
         }                                                                                                 \
     }
-#define EXTREME(id, sign, n, ord, many, kind)                                                       \
+#define EXTREME(id, sign, n, ord, many)                                                             \
     {                                                                                               \
         .name = "compare_" id, .family = &extreme, .generate = generate_extreme, .a = sign, .b = n, \
-        .slot = {ord, many}, .split = kind                                                          \
+        .slot = {                                                                                   \
+            ord,                                                                                    \
+            many                                                                                    \
+        }                                                                                           \
     }
 #define LARGEST "largest~biggest~greatest"
 #define SMALLEST "smallest~lowest~least"
@@ -103,12 +106,11 @@ static const Task tasks[] = {
            "lower the number by one~go one step down from the number",
            "the whole number just before it~one less than the number"),
 
-    EXTREME("largest_two", 1, 2, "larger~bigger~greater", "two", SPLIT_TRAIN),
-    EXTREME("largest_three", 1, 3, LARGEST, "three", SPLIT_TRAIN),
-    EXTREME("largest_four", 1, 4, LARGEST, "four", SPLIT_TRAIN),
-    EXTREME("smallest_two", -1, 2, "smaller~lower~lesser", "two", SPLIT_TRAIN),
-    EXTREME("smallest_four", -1, 4, SMALLEST, "four", SPLIT_TRAIN),
-    EXTREME("smallest_three", -1, 3, SMALLEST, "three", SPLIT_NEAR),
+    EXTREME("largest_two", 1, 2, "larger~bigger~greater", "two"),
+    EXTREME("largest_three", 1, 3, LARGEST, "three"),
+    EXTREME("largest_four", 1, 4, LARGEST, "four"),
+    EXTREME("smallest_two", -1, 2, "smaller~lower~lesser", "two"),
+    EXTREME("smallest_four", -1, 4, SMALLEST, "four"),
     LABEL("even_odd", generate_parity, 0, 300, "even", "odd",
           "say whether the number is even or odd~classify the number as odd or even~write even or odd for "
           "the number",

@@ -304,15 +304,13 @@ const char words_goods[] = "apples cars books birds hats shoes cups boxes flower
 const char words_deals[] = "bought saw found sold painted lost drew took wanted brought";
 const char words_amounts[] = "two three four five six seven eight nine ten twelve";
 
-const char words_legs[] =
-    "dog:4 cat:4 horse:4 cow:4 lion:4 tiger:4 rabbit:4 mouse:4 elephant:4 wolf:4 bear:4 zebra:4 pig:4 "
-    "sheep:4 "
-    "deer:4 fox:4 camel:4 giraffe:4 goat:4 rat:4 leopard:4 donkey:4 frog:4 crocodile:4 eagle:2 duck:2 hen:2 "
-    "goose:2 owl:2 parrot:2 penguin:2 ostrich:2 swan:2 pigeon:2 crow:2 sparrow:2 chicken:2 turkey:2 "
-    "flamingo:2 "
-    "robin:2 hawk:2 human:2 ant:6 bee:6 fly:6 butterfly:6 beetle:6 wasp:6 mosquito:6 ladybug:6 moth:6 "
-    "grasshopper:6 spider:8 scorpion:8 tarantula:8 tick:8 snake:0 fish:0 worm:0 whale:0 shark:0 dolphin:0 "
-    "snail:0 salmon:0";
+const char words_months[] =
+    "January February March April May June July August September October November December";
+const char words_surnames[] =
+    "Smith Jones Taylor Brown Wilson Johnson Walker Wright Robinson Thompson Hughes Edwards Green Hall Lewis "
+    "Harris "
+    "Clarke Jackson Turner Hill Cooper Morris Ward Moore King Baker Scott Young Allen Mitchell";
+const char words_extensions[] = "txt pdf doc jpg png zip mp3 csv html json exe xml";
 const char words_small[] =
     "ant bee mouse spider coin pen key button ring egg spoon pea nut grape cherry needle nail stamp pill fly "
     "seed marble match dice bean";

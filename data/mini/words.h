@@ -44,7 +44,9 @@ extern const char words_goods[];
 extern const char words_deals[]; // past of a verb that takes a thing
 extern const char words_amounts[];
 
-extern const char words_legs[];      // animal:legs
+extern const char words_months[];
+extern const char words_surnames[];
+extern const char words_extensions[];
 extern const char words_small[];     // things that fit in a hand
 extern const char words_large[];     // things larger than a person
 extern const char words_couples[];   // first half and:second half

@@ -356,6 +356,10 @@ static void generate_letter(Rng *rng, const Task *task, Pair *pair) {
 #define ANGLE "<", ">", "angle brackets~angle brackets < >", "<", ">"
 #define ROUND "(", ")", "round brackets~parentheses~parentheses ( )", "(", ")"
 #define HASHES "#", "#", "hash signs~hash signs (#)", "a hash sign (#)", "a hash sign (#)"
+#define UNDERSCORES "_", "_", "underscores~underscores (_)", "an underscore (_)", "an underscore (_)"
+#define EQUALS "=", "=", "equals signs~equals signs (=)", "an equals sign (=)", "an equals sign (=)"
+#define BARS "|", "|", "vertical bars~vertical bars (|)", "a vertical bar (|)", "a vertical bar (|)"
+#define DOLLARS "$", "$", "dollar signs~dollar signs ($)", "a dollar sign ($)", "a dollar sign ($)"
 #define STARS "*", "*", "asterisks~stars (*)", "an asterisk (*)", "an asterisk (*)"
 #define WRAP_(id, tab, most, what, open, close, marks, before, after, kind)                      \
     {                                                                                            \
@@ -437,6 +441,10 @@ static const Task tasks[] = {
     WRAPS("animals", ANIMALS_TEXT, T, T, T, T, T),
     WRAP("words_angle", WORDS_TEXT, ANGLE, T),
     WRAP("number_angle", NUMBER_TEXT, ANGLE, T),
+    WRAP("words_underscores", WORDS_TEXT, UNDERSCORES, T),
+    WRAP("words_equals", WORDS_TEXT, EQUALS, T),
+    WRAP("words_bars", WORDS_TEXT, BARS, T),
+    WRAP("words_dollars", WORDS_TEXT, DOLLARS, T),
     WRAP("words_hashes", WORDS_TEXT, HASHES, N),
 
     JOINS("words", WORD, T, T, T, T, T),
@@ -450,6 +458,7 @@ static const Task tasks[] = {
     CASES("words", WORDS_TEXT, T, T, T),
     CASES("names", NAMES_TEXT, T, T, T),
     CASES("animals", ANIMALS_TEXT, T, T, N),
+    CASES("colors", COLORS_TEXT, T, T, T),
 
     SAID("order_swap_words", order, generate_order, words_common, ORDER_SWAP, 2,
          "swap the words~change the places of the two words~turn the pair of words around~swap the two "

@@ -349,6 +349,9 @@ static const Task tasks[] = {
     INSERT("yesterday_start", "Yesterday", START),
     INSERT("later_start", "Later", START),
     INSERT("finally_start", "Finally", START),
+    INSERT("often_start", "Often", START),
+    INSERT("today_verb", "today", VERB),
+    INSERT("yesterday_verb", "yesterday", VERB),
     INSERT("often_verb", "often", VERB),
     INSERT("never_verb", "never", VERB),
     INSERT("finally_verb", "finally", VERB),
@@ -356,6 +359,7 @@ static const Task tasks[] = {
     INSERT("later_end", "later", END),
     INSERT("finally_end", "finally", END),
     INSERT("yesterday_end", "yesterday", END),
+    INSERT("often_end", "often", END),
     INSERT_("later_verb", "later", VERB, SPLIT_NEAR),
 
     REWRITE("question", REWRITE_QUESTION,

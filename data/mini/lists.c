@@ -360,6 +360,12 @@ static void generate_letter(Rng *rng, const Task *task, Pair *pair) {
 #define EQUALS "=", "=", "equals signs~equals signs (=)", "an equals sign (=)", "an equals sign (=)"
 #define BARS "|", "|", "vertical bars~vertical bars (|)", "a vertical bar (|)", "a vertical bar (|)"
 #define DOLLARS "$", "$", "dollar signs~dollar signs ($)", "a dollar sign ($)", "a dollar sign ($)"
+#define PLUSES "+", "+", "plus signs~plus signs (+)", "a plus sign (+)", "a plus sign (+)"
+#define PERCENTS "%", "%", "percent signs~percent signs (%)", "a percent sign (%)", "a percent sign (%)"
+#define ATS "@", "@", "at signs~at signs (@)", "an at sign (@)", "an at sign (@)"
+#define AMPERSANDS "&", "&", "ampersands~ampersands (&)", "an ampersand (&)", "an ampersand (&)"
+#define BANGS \
+    "!", "!", "exclamation marks~exclamation marks (!)", "an exclamation mark (!)", "an exclamation mark (!)"
 #define STARS "*", "*", "asterisks~stars (*)", "an asterisk (*)", "an asterisk (*)"
 #define WRAP_(id, tab, most, what, open, close, marks, before, after, kind)                      \
     {                                                                                            \
@@ -438,13 +444,17 @@ static const Task tasks[] = {
     WRAPS("names", NAMES_TEXT, T, T, T, T, T),
     WRAPS("cities", CITIES_TEXT, T, T, T, T, T),
     WRAPS("colors", COLORS_TEXT, T, T, T, N, T),
-    WRAPS("animals", ANIMALS_TEXT, T, T, T, T, T),
     WRAP("words_angle", WORDS_TEXT, ANGLE, T),
     WRAP("number_angle", NUMBER_TEXT, ANGLE, T),
     WRAP("words_underscores", WORDS_TEXT, UNDERSCORES, T),
     WRAP("words_equals", WORDS_TEXT, EQUALS, T),
     WRAP("words_bars", WORDS_TEXT, BARS, T),
     WRAP("words_dollars", WORDS_TEXT, DOLLARS, T),
+    WRAP("words_pluses", WORDS_TEXT, PLUSES, T),
+    WRAP("words_percents", WORDS_TEXT, PERCENTS, T),
+    WRAP("words_ats", WORDS_TEXT, ATS, T),
+    WRAP("words_ampersands", WORDS_TEXT, AMPERSANDS, T),
+    WRAP("words_bangs", WORDS_TEXT, BANGS, T),
     WRAP("words_hashes", WORDS_TEXT, HASHES, N),
 
     JOINS("words", WORD, T, T, T, T, T),

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define MINI_VERSION "11"
+#define MINI_VERSION "12"
 
 // Writes dir/train/<name>.json and dir/heldout/<name>.json, each atomically; the same files for the same
 // seed.

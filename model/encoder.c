@@ -102,7 +102,8 @@ static Status normalise(const Encoder *e, Device *dev, float *y, float *x, const
 static Status layer_fwd(const Encoder *e, Device *dev, const EncoderLayer *l, int64_t n, int64_t n_seqs) {
     const EncoderActs *a = &e->acts;
     int64_t c = e->cfg.width, heads = e->cfg.heads;
-    AttentionShape shape = {heads, heads, c / heads, 1.0f / sqrtf((float)(c / heads)), false};
+    AttentionShape shape = {
+        .heads = heads, .groups = heads, .head_dim = c / heads, .scale = 1.0f / sqrtf((float)(c / heads))};
     Tensor qkv = tensor_2d(a->qkv, DT_F32, n, 3 * c), mid = tensor_2d(a->mid, DT_F32, n, e->cfg.ffn);
     TRY(linear(dev, a->qkv, NULL, a->x, &l->qkv, n));
     TRY(attention_fwd(dev, tensor_2d(a->y, DT_F32, n, c), tensor_2d(a->lse, DT_F32, n, heads),

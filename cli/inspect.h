@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/lines.h"
+#include "model/llm_config.h"
 
 enum { INSPECT_MAX_DIMS = 8 };
 
@@ -18,6 +19,8 @@ typedef struct InspectRow {
 void inspect_print(const InspectRow *row, bool as_json);
 
 Status inspect_adapter(Cli *cli, const char *dir);
+/* A decoder's family and options. */
+void inspect_llm(const LlmConfig *c);
 /* A configuration: its hypernetwork's parameters, counted without the models where it has shapes. */
 Status inspect_config(Cli *cli, const char *path);
 /* An HDF5 file: every dataset. */

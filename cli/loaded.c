@@ -58,7 +58,8 @@ Status loaded_open(Loaded *out, const Cli *cli, const LoadedWant *want) {
         device_close(&out->dev);
         return st;
     }
-    if (!out->llm.tokenizer) st = status_error(E_INPUT, "%s: no tokenizer.json", want->model);
+    if (!out->llm.tokenizer)
+        st = status_error(E_INPUT, "%s: no tokenizer (a folder needs tokenizer.json)", want->model);
     if (status_is_ok(st) && want->adapter) {
         st = loaded_read_adapter(&out->loras, &out->lora_mem, &out->llm, want->adapter);
         out->adapted = true;

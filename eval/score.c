@@ -141,10 +141,11 @@ static Status run_batch(Run *r, ScoreResult *results, const ScoreRequest *reques
         LlmRun inference = {false, 0.0f, 0, 0};
         TRY(llm_forward(r->llm, r->dev, &r->acts, b, r->loras, inference));
         CrossEntropyOut out = {r->nll, NULL, NULL, r->argmax};
+        CrossEntropyOpts opts = {0.0f, r->llm->cfg.out_softcap};
         int64_t width = r->llm->cfg.width;
         TRY(cross_entropy(r->dev, out, tensor_2d(NULL, DT_F32, b->n_rows, width),
                           tensor_2d(r->acts.rows, DT_F32, b->n_rows, width), &r->llm->head, b->label,
-                          b->weight, 0.0f));
+                          b->weight, opts));
     }
     int64_t row = 0;
     for (int64_t i = first; i < last; i++) {

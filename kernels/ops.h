@@ -4,6 +4,7 @@
 
 #include "base/device.h"
 #include "kernels/adamw/adamw.h"
+#include "kernels/add/add.h"
 #include "kernels/attention/attention.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/embedding/embedding.h"
@@ -17,9 +18,11 @@
 #include "kernels/rmsnorm/rmsnorm.h"
 #include "kernels/rope/rope.h"
 #include "kernels/silu_dropout/silu_dropout.h"
+#include "kernels/softcap/softcap.h"
 
 #define OPS(X)          \
     X(adamw)            \
+    X(add_fwd)          \
     X(attention_fwd)    \
     X(attention_bwd)    \
     X(attention_decode) \
@@ -43,7 +46,8 @@
     X(rope_fwd)         \
     X(rope_bwd)         \
     X(silu_dropout_fwd) \
-    X(silu_dropout_bwd)
+    X(silu_dropout_bwd) \
+    X(softcap_fwd)
 
 typedef struct Ops {
 #define X(op) op##_fn *op;

@@ -82,11 +82,11 @@ static void lay_down(const Device *dev, float *dst, const float *b, const float 
     }
 }
 
-/* y = w x + b (+ residual). */
+/* y = w x + b (+ residual); without b there is no residual. */
 static Status linear(Device *dev, float *y, const float *residual, const float *x, const EncoderLinear *w,
                      int64_t n) {
-    MatmulOpts add = {.accumulate = true};
-    lay_down(dev, y, w->b, residual, n, w->w.n);
+    MatmulOpts add = {.accumulate = w->b != NULL};
+    if (w->b) lay_down(dev, y, w->b, residual, n, w->w.n);
     return matmul_fwd(dev, tensor_2d(y, DT_F32, n, w->w.n),
                       tensor_2d((void *)(uintptr_t)x, DT_F32, n, w->w.k), &w->w, add);
 }
@@ -102,9 +102,12 @@ static Status normalise(const Encoder *e, Device *dev, float *y, float *x, const
 static Status layer_fwd(const Encoder *e, Device *dev, const EncoderLayer *l, int64_t n, int64_t n_seqs) {
     const EncoderActs *a = &e->acts;
     int64_t c = e->cfg.width, heads = e->cfg.heads;
-    AttentionShape shape = {heads, heads, c / heads, 1.0f / sqrtf((float)(c / heads)), false};
-    Tensor qkv = tensor_2d(a->qkv, DT_F32, n, 3 * c), mid = tensor_2d(a->mid, DT_F32, n, e->cfg.ffn);
+    AttentionShape shape = {
+        .heads = heads, .groups = heads, .head_dim = c / heads, .scale = 1.0f / sqrtf((float)(c / heads))};
+    Tensor qkv = tensor_2d(a->qkv, DT_F32, n, 3 * c), mid = tensor_2d(a->mid, DT_F32, n, l->up.w.n);
     TRY(linear(dev, a->qkv, NULL, a->x, &l->qkv, n));
+    if (e->cfg.rotary)
+        TRY(rope_fwd(dev, tensor_columns(qkv, 0, 2 * c), tensor_2d(a->cs, DT_F32, n, c / heads)));
     TRY(attention_fwd(dev, tensor_2d(a->y, DT_F32, n, c), tensor_2d(a->lse, DT_F32, n, heads),
                       tensor_columns(qkv, 0, c), tensor_columns(qkv, c, c), tensor_columns(qkv, 2 * c, c),
                       a->cu_seqlens, n_seqs, shape));
@@ -112,8 +115,10 @@ static Status layer_fwd(const Encoder *e, Device *dev, const EncoderLayer *l, in
     TRY(linear(dev, sum, a->x, a->y, &l->o, n));
     TRY(normalise(e, dev, a->x, sum, &l->attn_norm, n));
     TRY(linear(dev, a->mid, NULL, a->x, &l->up, n));
-    TRY(gelu_fwd(dev, mid, mid));
-    TRY(linear(dev, a->y, a->x, a->mid, &l->down, n));
+    float *act = e->cfg.gated ? a->act : a->mid;
+    Tensor out = tensor_2d(act, DT_F32, n, e->cfg.ffn);
+    TRY(e->cfg.gated ? glu_fwd(dev, out, mid, GLU_GELU) : gelu_fwd(dev, out, mid));
+    TRY(linear(dev, a->y, a->x, act, &l->down, n));
     return normalise(e, dev, a->x, a->y, &l->norm, n);
 }
 
@@ -138,9 +143,13 @@ static Status embed_batch(const Encoder *e, Device *dev, float *out, int64_t n_s
     TRY(embedding_fwd(dev, tensor_2d(a->y, DT_F32, n, c), a->ids, e->words, opts));
     for (int64_t b = 0; b < n_seqs; b++)
         for (int64_t i = a->cu_seqlens[b]; i < a->cu_seqlens[b + 1]; i++) {
-            const float *position = tensor_f32(e->positions) + (i - a->cu_seqlens[b]) * c;
+            int64_t at = i - a->cu_seqlens[b];
+            const float *position = tensor_f32(e->positions) + (e->cfg.rotary ? 0 : at) * c;
+            a->pos[i] = (int32_t)at;
             for (int64_t j = 0; j < c; j++) a->y[i * c + j] += position[j];
         }
+    if (e->cfg.rotary)
+        TRY(rope_table(dev, tensor_2d(a->cs, DT_F32, n, c / e->cfg.heads), a->pos, e->inv_freq));
     TRY(normalise(e, dev, a->x, a->y, &e->norm, n));
     for (int64_t l = 0; l < e->cfg.n_layers; l++) TRY(layer_fwd(e, dev, &e->layers[l], n, n_seqs));
     for (int64_t b = 0; b < n_seqs; b++) {

@@ -1,6 +1,7 @@
 /* Loading an encoder from a folder of sentence-transformers (or plain BERT): config.json, the pooling and
- * length files where present, tensors by their Hugging Face names with or without "bert." before them. Query,
- * key and value become one matrix; the position table takes in the embedding of token type 0. */
+ * length files where present, tensors by their Hugging Face names with or without "bert." or "new." before
+ * them. Query, key and value become one matrix, gate stands above up; the position table takes in the
+ * embedding of token type 0. */
 #include "model/encoder.h"
 
 #include "base/file.h"
@@ -16,17 +17,66 @@ static Status need_string(const cJSON *j, const char *key, const char *want, con
     const char *got;
     TRY(json_get_string(&got, j, key, where));
     if (strcmp(got, want) != 0)
-        return status_error(E_INPUT, "%s: %s is \"%s\"; only \"%s\" encoders are supported", where, key, got,
-                            want);
+        return status_error(E_INPUT, "%s: %s is \"%s\"; only \"%s\" is supported", where, key, got, want);
+    return OK;
+}
+
+static bool given(const cJSON *j, const char *key) {
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(j, key);
+    return v && !cJSON_IsNull(v);
+}
+
+/* What only one value of is known: its own, or absent. */
+static Status need_flag(const cJSON *j, const char *key, bool want, const char *where) {
+    bool got = want;
+    if (given(j, key)) TRY(json_get_bool(&got, j, key, where));
+    if (got == want) return OK;
+    return status_error(E_INPUT, "%s: %s is %s; only %s is supported", where, key, got ? "true" : "false",
+                        want ? "true" : "false");
+}
+
+static Status parse_bert(EncoderConfig *c, const cJSON *j, const char *where) {
+    if (given(j, "position_embedding_type"))
+        TRY(need_string(j, "position_embedding_type", "absolute", where));
+    c->types = -1; /* the table says */
+    c->max_tokens = c->max_positions < 256 ? c->max_positions : 256;
+    return OK;
+}
+
+/* Alibaba-NLP's NewModel: its defaults are those of the published gte models. */
+static Status parse_new(EncoderConfig *c, const cJSON *j, const char *where) {
+    const cJSON *scaling;
+    TRY(need_string(j, "position_embedding_type", "rope", where));
+    if (given(j, "layer_norm_type")) TRY(need_string(j, "layer_norm_type", "layer_norm", where));
+    TRY(need_flag(j, "pack_qkv", true, where));
+    TRY(need_flag(j, "logn_attention_scale", false, where));
+    TRY(json_get_int(&c->types, j, "type_vocab_size", 0, 2, where));
+    TRY(json_get_number(&c->rope_theta, j, "rope_theta", where));
+    if (given(j, "rope_scaling")) {
+        TRY(json_get_object(&scaling, j, "rope_scaling", where));
+        TRY(need_string(scaling, "type", "ntk", where));
+        TRY(json_get_number(&c->rope_ntk, scaling, "factor", where));
+    }
+    if (!(c->rope_theta > 0 && c->rope_theta < 1e30 && c->rope_ntk >= 1 && c->rope_ntk < 1e6))
+        return status_error(E_INPUT,
+                            "%s: rope_theta %g and scaling factor %g: expected a positive base and a "
+                            "factor of at least 1",
+                            where, c->rope_theta, c->rope_ntk);
+    c->rotary = c->gated = c->pool_cls = true;
+    c->max_tokens = c->max_positions < 8192 ? c->max_positions : 8192; /* what the reference cuts at */
     return OK;
 }
 
 static Status parse_config(EncoderConfig *c, const cJSON *j, const char *where) {
     double eps;
-    TRY(need_string(j, "model_type", "bert", where));
+    const char *type;
+    TRY(json_get_string(&type, j, "model_type", where));
+    bool is_new = strcmp(type, "new") == 0;
+    if (!is_new && strcmp(type, "bert") != 0)
+        return status_error(E_INPUT,
+                            "%s: model_type is \"%s\"; only \"bert\" and \"new\" encoders are supported",
+                            where, type);
     TRY(need_string(j, "hidden_act", "gelu", where));
-    if (cJSON_GetObjectItemCaseSensitive(j, "position_embedding_type"))
-        TRY(need_string(j, "position_embedding_type", "absolute", where));
     TRY(json_get_int(&c->vocab, j, "vocab_size", 1, 1 << 24, where));
     TRY(json_get_int(&c->width, j, "hidden_size", 4, 1 << 16, where));
     TRY(json_get_int(&c->n_layers, j, "num_hidden_layers", 1, 1 << 10, where));
@@ -39,9 +89,8 @@ static Status parse_config(EncoderConfig *c, const cJSON *j, const char *where) 
         return status_error(E_INPUT, "%s: %lld heads do not divide a width of %lld into multiples of 4",
                             where, (long long)c->heads, (long long)c->width);
     c->norm_eps = (float)eps;
-    c->pool_cls = false;
-    c->max_tokens = c->max_positions < 256 ? c->max_positions : 256;
-    return OK;
+    c->rope_ntk = 1;
+    return is_new ? parse_new(c, j, where) : parse_bert(c, j, where);
 }
 
 static Status parse_length(EncoderConfig *c, const cJSON *j, const char *where) {
@@ -77,7 +126,7 @@ static Status read_json(EncoderConfig *c, const char *dir, const char *name, boo
 /* Reads tensors one after the other into `buf`, or into place. */
 typedef struct Reader {
     const SafeTensors *st;
-    const char *prefix; /* "" or "bert." */
+    const char *prefix; /* "", "bert." or "new." */
 } Reader;
 
 /* rows == 0: a vector of cols. */
@@ -130,21 +179,55 @@ static EncoderNorm make_norm(Arena *mem, int64_t c) {
     return n;
 }
 
+/* One matrix without a bias, up above gate in the file, gate above up in memory. */
+static Status load_gate_up(EncoderLinear *w, Device *dev, Arena *mem, float *buf, const Reader *r,
+                           int64_t layer, int64_t ffn, int64_t k) {
+    size_t half = (size_t)(ffn * k);
+    w->b = NULL;
+    if (r) {
+        TRY(read_tensor(buf + half, r, layer, "mlp.up_gate_proj.weight", 2 * ffn, k));
+        memcpy(buf, buf + 2 * half, half * sizeof *buf);
+    }
+    MatmulPackOpts opts = {.with_bwd = false};
+    return matmul_pack(dev, mem, &w->w, tensor_2d(buf, DT_F32, 2 * ffn, k), DT_F32, opts);
+}
+
+typedef struct LayerNames {
+    const char *qkv[3], *o[1], *up[1], *down[1], *attn_norm, *norm;
+    int n_qkv;
+} LayerNames;
+
+static const LayerNames bert_names = {
+    .qkv = {"attention.self.query", "attention.self.key", "attention.self.value"},
+    .n_qkv = 3,
+    .o = {"attention.output.dense"},
+    .up = {"intermediate.dense"},
+    .down = {"output.dense"},
+    .attn_norm = "attention.output.LayerNorm",
+    .norm = "output.LayerNorm"};
+static const LayerNames new_names = {.qkv = {"attention.qkv_proj"},
+                                     .n_qkv = 1,
+                                     .o = {"attention.o_proj"},
+                                     .down = {"mlp.down_proj"},
+                                     .attn_norm = "attn_ln",
+                                     .norm = "mlp_ln"};
+
 static Status load_layer(EncoderLayer *l, const EncoderConfig *c, Device *dev, Arena *mem, float *buf,
                          const Reader *r, int64_t i) {
-    static const char *const qkv[] = {"attention.self.query", "attention.self.key", "attention.self.value"};
-    static const char *const o[] = {"attention.output.dense"}, *const up[] = {"intermediate.dense"};
-    static const char *const down[] = {"output.dense"};
+    const LayerNames *names = c->gated ? &new_names : &bert_names;
     l->attn_norm = make_norm(mem, c->width);
     l->norm = make_norm(mem, c->width);
     if (r) {
-        TRY(load_norm(&l->attn_norm, r, i, "attention.output.LayerNorm"));
-        TRY(load_norm(&l->norm, r, i, "output.LayerNorm"));
+        TRY(load_norm(&l->attn_norm, r, i, names->attn_norm));
+        TRY(load_norm(&l->norm, r, i, names->norm));
     }
-    TRY(load_linear(&l->qkv, dev, mem, buf, r, i, qkv, 3, 3 * c->width, c->width));
-    TRY(load_linear(&l->o, dev, mem, buf, r, i, o, 1, c->width, c->width));
-    TRY(load_linear(&l->up, dev, mem, buf, r, i, up, 1, c->ffn, c->width));
-    return load_linear(&l->down, dev, mem, buf, r, i, down, 1, c->width, c->ffn);
+    TRY(load_linear(&l->qkv, dev, mem, buf, r, i, names->qkv, names->n_qkv, 3 * c->width, c->width));
+    TRY(load_linear(&l->o, dev, mem, buf, r, i, names->o, 1, c->width, c->width));
+    if (c->gated)
+        TRY(load_gate_up(&l->up, dev, mem, buf, r, i, c->ffn, c->width));
+    else
+        TRY(load_linear(&l->up, dev, mem, buf, r, i, names->up, 1, c->ffn, c->width));
+    return load_linear(&l->down, dev, mem, buf, r, i, names->down, 1, c->width, c->ffn);
 }
 
 static void bind_acts(EncoderActs *a, const EncoderConfig *c, Arena *mem) {
@@ -153,48 +236,75 @@ static void bind_acts(EncoderActs *a, const EncoderConfig *c, Arena *mem) {
     a->x = arena_f32(mem, n * c->width);
     a->y = arena_f32(mem, n * c->width);
     a->qkv = arena_f32(mem, n * 3 * c->width);
-    a->mid = arena_f32(mem, n * c->ffn);
+    a->mid = arena_f32(mem, n * (c->gated ? 2 * c->ffn : c->ffn));
+    a->act = arena_f32(mem, c->gated ? n * c->ffn : 0);
+    a->cs = arena_f32(mem, c->rotary ? n * (c->width / c->heads) : 0);
     a->lse = arena_f32(mem, n * c->heads);
     a->stats = arena_f32(mem, n * 2);
     a->ids = arena_i32(mem, n);
+    a->pos = arena_i32(mem, n);
     a->cu_seqlens = arena_i32(mem, n + 1);
+}
+
+/* Adds the embedding of token type 0 to n rows. types: rows of its table, -1: any. */
+static Status add_type(float *rows, int64_t n, const Reader *r, float *buf, int64_t types, int64_t width) {
+    const char *name = "embeddings.token_type_embeddings.weight";
+    char full[96];
+    const int64_t dim[2] = {types, width};
+    Tensor t;
+    if (types == 0) return OK;
+    snprintf(full, sizeof full, "%s%s", r->prefix, name);
+    TRY(safetensors_get(&t, r->st, full, 2, dim));
+    int64_t found = t.dim[0];
+    if (found < 1 || found > 2)
+        return status_error(E_INPUT, "%s: tensor '%s' has %lld rows, expected 1 or 2", r->st->path, full,
+                            (long long)found);
+    TRY(read_tensor(buf, r, -1, name, found, width));
+    for (int64_t i = 0; i < n * width; i++) rows[i] += buf[i % width];
+    return OK;
+}
+
+/* NTK-aware scaling as NewModel applies it, always: base times factor, and all angles slower by factor^(2/D).
+ */
+static void fill_inv_freq(float *inv_freq, const EncoderConfig *c) {
+    int64_t d = c->width / c->heads;
+    for (int64_t i = 0; i < d / 2; i++)
+        inv_freq[i] = (float)(pow(c->rope_theta * c->rope_ntk, -2.0 * (double)i / (double)d) /
+                              pow(c->rope_ntk, 2.0 / (double)d));
 }
 
 /* The same walk measures (r NULL, e->mem measuring) and then loads. */
 static Status bind(Encoder *e, Device *dev, float *buf, const Reader *r) {
     const EncoderConfig *c = &e->cfg;
     Arena *mem = &e->mem;
+    int64_t rows = c->rotary ? 1 : c->max_positions;
     bind_acts(&e->acts, c, mem);
     e->words = arena_tensor_2d(mem, DT_F32, c->vocab, c->width);
-    e->positions = arena_tensor_2d(mem, DT_F32, c->max_positions, c->width);
+    e->positions = arena_tensor_2d(mem, DT_F32, rows, c->width);
+    e->inv_freq = arena_f32(mem, c->rotary ? c->width / c->heads / 2 : 0);
     e->norm = make_norm(mem, c->width);
     if (r) {
-        float *position = tensor_f32(e->positions);
+        float *position = tensor_f32(e->positions); /* zero so far */
         TRY(read_tensor(tensor_f32(e->words), r, -1, "embeddings.word_embeddings.weight", c->vocab,
                         c->width));
-        TRY(read_tensor(position, r, -1, "embeddings.position_embeddings.weight", c->max_positions,
-                        c->width));
+        if (c->rotary)
+            fill_inv_freq(e->inv_freq, c);
+        else
+            TRY(read_tensor(position, r, -1, "embeddings.position_embeddings.weight", rows, c->width));
+        TRY(add_type(position, rows, r, buf, c->types, c->width));
         TRY(load_norm(&e->norm, r, -1, "embeddings.LayerNorm"));
-        const char *types = "embeddings.token_type_embeddings.weight";
-        char full[96];
-        const int64_t any[2] = {-1, c->width};
-        Tensor t;
-        snprintf(full, sizeof full, "%s%s", r->prefix, types);
-        TRY(safetensors_get(&t, r->st, full, 2, any));
-        int64_t n_types = t.dim[0];
-        if (n_types < 1 || n_types > 2)
-            return status_error(E_INPUT, "%s: tensor '%s' has %lld rows, expected 1 or 2", r->st->path, full,
-                                (long long)n_types);
-        TRY(read_tensor(buf, r, -1, types, n_types, c->width));
-        for (int64_t i = 0; i < c->max_positions * c->width; i++) position[i] += buf[i % c->width];
     }
     for (int64_t i = 0; i < c->n_layers; i++) TRY(load_layer(&e->layers[i], c, dev, mem, buf, r, i));
     return OK;
 }
 
 static Status load_tensors(Encoder *e, Device *dev, const SafeTensors *st) {
-    Reader r = {st, safetensors_find(st, "bert.embeddings.word_embeddings.weight") ? "bert." : ""};
-    int64_t c = e->cfg.width, most = 3 * c > e->cfg.ffn ? 3 * c : e->cfg.ffn;
+    const char *words = "embeddings.word_embeddings.weight", *prefix = e->cfg.gated ? "new." : "bert.";
+    char full[96];
+    snprintf(full, sizeof full, "%s%s", prefix, words);
+    Reader r = {st, safetensors_find(st, full) ? prefix : ""};
+    int64_t c = e->cfg.width, mlp = e->cfg.gated ? 3 * e->cfg.ffn : e->cfg.ffn,
+            most = 3 * c > mlp ? 3 * c : mlp;
     e->mem = arena_measure("text encoder");
     TRY(bind(e, dev, NULL, NULL));
     TRY(arena_commit(&e->mem));

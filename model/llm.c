@@ -1,6 +1,7 @@
-/* Forward and backward of the decoder as two mirrored lists of operations. The residual stream x is f32 and
- * only ever added to; in inference all layers share one set of buffers, in training each keeps its own. Base
- * weights are frozen: only adapters have gradients, so layer 0 stops at its projections. */
+/* Forward and backward of the decoder as two mirrored lists of operations, one for all families: what differs
+ * is in LlmConfig. The residual stream x is f32 and only ever added to; in inference all layers share one set
+ * of buffers, in training each keeps its own. Base weights are frozen: only adapters have gradients, so layer
+ * 0 stops at its projections. */
 #include "model/llm.h"
 
 #include <math.h>
@@ -39,7 +40,7 @@ static int64_t module_column(const LlmConfig *c, LoraModule m) {
 
 static void acts_bind(LlmActs *a, const LlmConfig *c) {
     int64_t n = a->max_tokens, r = a->max_rows, q = c->heads * c->head_dim;
-    int64_t sets = a->training ? c->n_layers : 1;
+    int64_t sets = a->training ? c->n_layers : 1, branch = c->post_norms ? n * c->width : 0;
     for (int64_t l = 0; l < sets; l++) {
         LlmLayerActs *y = &a->layers[l];
         y->x = arena_f32(&a->mem, n * c->width);
@@ -50,6 +51,10 @@ static void acts_bind(LlmActs *a, const LlmConfig *c) {
         y->attn = arena_f32(&a->mem, n * q);
         y->lse = arena_f32(&a->mem, n * c->heads);
         y->gu = arena_f32(&a->mem, n * 2 * c->ffn);
+        y->attn_out = arena_f32(&a->mem, branch);
+        y->ffn_out = a->training ? arena_f32(&a->mem, branch) : y->attn_out;
+        y->attn_post_rstd = arena_f32(&a->mem, n);
+        y->ffn_post_rstd = arena_f32(&a->mem, n);
         for (int m = 0; m < LORA_MODULES; m++) y->h[m] = arena_f32(&a->mem, n * a->rank);
     }
     for (int64_t l = sets; l < c->n_layers; l++) a->layers[l] = a->layers[0];
@@ -68,6 +73,7 @@ static void acts_bind(LlmActs *a, const LlmConfig *c) {
     a->dact = arena_f32(&a->mem, n * c->ffn);
     a->dattn = arena_f32(&a->mem, n * q);
     a->dqkv = arena_f32(&a->mem, n * qkv_width(c));
+    a->dbranch = arena_f32(&a->mem, branch);
 }
 
 Status llm_acts_init(LlmActs *acts, const Llm *llm, int64_t max_tokens, int64_t max_seqs, int64_t max_rows,
@@ -110,8 +116,14 @@ typedef struct Pass {
     const int32_t *slot, *len; /* decoding: len, else NULL */
 } Pass;
 
-static AttentionShape attention_shape(const LlmConfig *c) {
-    AttentionShape s = {c->heads, c->groups, c->head_dim, 1.0f / sqrtf((float)c->head_dim), true};
+static AttentionShape attention_shape(const LlmConfig *c, int64_t layer) {
+    AttentionShape s = {c->heads,
+                        c->groups,
+                        c->head_dim,
+                        c->attn_scale,
+                        true,
+                        c->attn_softcap,
+                        c->windowed[layer] ? c->window : 0};
     return s;
 }
 
@@ -174,17 +186,39 @@ static Status attend(const Pass *p, int64_t layer, Tensor attn, Tensor qkv) {
     if (p->cache) cache_store(p, layer, k, v);
     if (!p->len)
         return attention_fwd(p->dev, attn, mat(p->acts->layers[layer].lse, p->n_tokens, c->heads), q, k, v,
-                             p->cu_seqlens, p->n_seqs, attention_shape(c));
+                             p->cu_seqlens, p->n_seqs, attention_shape(c, layer));
     int64_t span = p->cache->slots * p->cache->max_len * gd;
     Tensor kc = tensor_3d(p->cache->k + layer * span, DT_F32, p->cache->slots, p->cache->max_len, gd);
     Tensor vc = tensor_3d(p->cache->v + layer * span, DT_F32, p->cache->slots, p->cache->max_len, gd);
-    return attention_decode(p->dev, attn, q, kc, vc, p->slot, p->len, attention_shape(c));
+    return attention_decode(p->dev, attn, q, kc, vc, p->slot, p->len, attention_shape(c, layer));
 }
 
 /* dst <- src where they are different buffers. */
 static float *carry(float *dst, const float *src, int64_t n) {
     if (dst != src) memcpy(dst, src, (size_t)n * sizeof(float));
     return dst;
+}
+
+/* Where a branch's last product goes: added to the stream, or kept apart for its post-norm. */
+static Tensor branch_of(const Pass *p, float *apart, Tensor stream) {
+    return p->llm->cfg.post_norms ? mat(apart, stream.dim[0], stream.dim[1]) : stream;
+}
+
+/* stream += norm(branch), where branch is not the stream itself. Spoils acts->xn. */
+static Status join(const Pass *p, Tensor stream, Tensor branch, Tensor w, float *rstd) {
+    if (branch.data == stream.data) return OK;
+    Tensor normed = mat(p->acts->xn, stream.dim[0], stream.dim[1]);
+    TRY(rmsnorm_fwd(p->dev, normed, tensor_1d(rstd, DT_F32, stream.dim[0]), branch, w, p->llm->cfg.norm_eps));
+    return add_fwd(p->dev, stream, normed);
+}
+
+/* *dbranch: dstream itself, or its gradient through the norm. */
+static Status part(const Pass *p, Tensor *dbranch, Tensor dstream, Tensor branch, Tensor w, float *rstd) {
+    *dbranch = dstream;
+    if (!p->llm->cfg.post_norms) return OK;
+    *dbranch = mat(p->acts->dbranch, dstream.dim[0], dstream.dim[1]);
+    memset(p->acts->dbranch, 0, (size_t)tensor_numel(dstream) * sizeof(float));
+    return rmsnorm_bwd(p->dev, *dbranch, dstream, branch, w, tensor_1d(rstd, DT_F32, dstream.dim[0]));
 }
 
 static Status layer_forward(const Pass *p, int64_t l) {
@@ -194,7 +228,7 @@ static Status layer_forward(const Pass *p, int64_t l) {
     LlmLayerActs *y = &a->layers[l];
     Device *dev = p->dev;
     int64_t n = p->n_tokens, width = c->width;
-    MatmulOpts set = {false}, add = {true};
+    MatmulOpts set = {false}, into = {!c->post_norms};
     Tensor xn = mat(a->xn, n, width), qkv = mat(y->qkv, n, qkv_width(c)),
            attn = mat(y->attn, n, c->heads * c->head_dim);
     Tensor gu = mat(y->gu, n, 2 * c->ffn), act = mat(a->act, n, c->ffn);
@@ -202,23 +236,28 @@ static Status layer_forward(const Pass *p, int64_t l) {
     TRY(rmsnorm_fwd(dev, xn, tensor_1d(y->attn_rstd, DT_F32, n), mat(y->x, n, width), w->attn_norm,
                     c->norm_eps));
     TRY(matmul_fwd(dev, qkv, xn, &w->qkv, set));
+    if (c->qkv_bias) TRY(add_fwd(dev, qkv, w->qkv_bias));
     TRY(lora_add(p, l, Q_PROJ, qkv, xn));
     TRY(lora_add(p, l, K_PROJ, qkv, xn));
     TRY(lora_add(p, l, V_PROJ, qkv, xn));
     TRY(attend(p, l, attn, qkv));
     Tensor mid = mat(carry(y->mid, y->x, n * width), n, width);
-    TRY(matmul_fwd(dev, mid, attn, &w->o, add));
-    TRY(lora_add(p, l, O_PROJ, mid, attn));
+    Tensor branch = branch_of(p, y->attn_out, mid);
+    TRY(matmul_fwd(dev, branch, attn, &w->o, into));
+    TRY(lora_add(p, l, O_PROJ, branch, attn));
+    TRY(join(p, mid, branch, w->attn_post_norm, y->attn_post_rstd));
 
     TRY(rmsnorm_fwd(dev, xn, tensor_1d(y->ffn_rstd, DT_F32, n), mid, w->ffn_norm, c->norm_eps));
     TRY(matmul_fwd(dev, gu, xn, &w->gate_up, set));
     TRY(lora_add(p, l, GATE_PROJ, gu, xn));
     TRY(lora_add(p, l, UP_PROJ, gu, xn));
-    TRY(glu_fwd(dev, act, gu));
+    TRY(glu_fwd(dev, act, gu, c->act));
     float *next = l + 1 < c->n_layers ? a->layers[l + 1].x : a->x_final;
     Tensor out = mat(carry(next, y->mid, n * width), n, width);
-    TRY(matmul_fwd(dev, out, act, &w->down, add));
-    return lora_add(p, l, DOWN_PROJ, out, act);
+    branch = branch_of(p, y->ffn_out, out);
+    TRY(matmul_fwd(dev, branch, act, &w->down, into));
+    TRY(lora_add(p, l, DOWN_PROJ, branch, act));
+    return join(p, out, branch, w->ffn_post_norm, y->ffn_post_rstd);
 }
 
 /* a->dx: gradient of the layer's output in, of its input out (not for layer 0, whose input needs none). */
@@ -237,12 +276,14 @@ static Status layer_backward(const Pass *p, int64_t l) {
     Tensor dattn = mat(a->dattn, n, hd), dqkv = mat(a->dqkv, n, qkv_width(c));
     Tensor attn_rstd = tensor_1d(y->attn_rstd, DT_F32, n), ffn_rstd = tensor_1d(y->ffn_rstd, DT_F32, n);
 
-    TRY(matmul_bwd(dev, dact, dx, &w->down, set));
+    Tensor dbranch;
+    TRY(part(p, &dbranch, dx, branch_of(p, y->ffn_out, dx), w->ffn_post_norm, y->ffn_post_rstd));
+    TRY(matmul_bwd(dev, dact, dbranch, &w->down, set));
     if (has_lora(p, DOWN_PROJ)) {
-        TRY(glu_fwd(dev, act, gu));
-        TRY(lora_sub(p, l, DOWN_PROJ, dact, dx, act));
+        TRY(glu_fwd(dev, act, gu, c->act));
+        TRY(lora_sub(p, l, DOWN_PROJ, dact, dbranch, act));
     }
-    TRY(glu_bwd(dev, gu, dact, gu)); /* the gradient takes gu's place */
+    TRY(glu_bwd(dev, gu, dact, gu, c->act)); /* the gradient takes gu's place */
     TRY(matmul_bwd(dev, dxn, gu, &w->gate_up, set));
     if (has_lora(p, GATE_PROJ) || has_lora(p, UP_PROJ)) {
         TRY(rmsnorm_fwd(dev, xn, ffn_rstd, mid, w->ffn_norm, c->norm_eps));
@@ -251,12 +292,13 @@ static Status layer_backward(const Pass *p, int64_t l) {
     }
     TRY(rmsnorm_bwd(dev, dx, dxn, mid, w->ffn_norm, ffn_rstd));
 
-    TRY(matmul_bwd(dev, dattn, dx, &w->o, set));
-    TRY(lora_sub(p, l, O_PROJ, dattn, dx, attn));
+    TRY(part(p, &dbranch, dx, branch_of(p, y->attn_out, dx), w->attn_post_norm, y->attn_post_rstd));
+    TRY(matmul_bwd(dev, dattn, dbranch, &w->o, set));
+    TRY(lora_sub(p, l, O_PROJ, dattn, dbranch, attn));
     TRY(attention_bwd(dev, tensor_columns(dqkv, 0, hd), tensor_columns(dqkv, hd, gd),
                       tensor_columns(dqkv, hd + gd, gd), dattn, attn, mat(y->lse, n, c->heads),
                       tensor_columns(qkv, 0, hd), tensor_columns(qkv, hd, gd),
-                      tensor_columns(qkv, hd + gd, gd), p->cu_seqlens, p->n_seqs, attention_shape(c)));
+                      tensor_columns(qkv, hd + gd, gd), p->cu_seqlens, p->n_seqs, attention_shape(c, l)));
     TRY(rope_bwd(dev, tensor_columns(dqkv, 0, hd + gd), mat(a->cs, n, c->head_dim)));
     Tensor dinput = dxn;
     if (l == 0)
@@ -287,7 +329,9 @@ static void check_adapters(const Pass *p) {
 static Status embed_and_run(const Pass *p, const int32_t *ids, const int32_t *pos, float noise) {
     const LlmConfig *c = &p->llm->cfg;
     check_adapters(p);
-    EmbeddingOpts eo = {1.0f, noise, p->run.seed, (p->run.step << 16) | NOISE_SITE};
+    /* NEFTune's noise is on the table's rows, before they are scaled */
+    EmbeddingOpts eo = {c->embed_scale, c->embed_scale * noise, p->run.seed,
+                        (p->run.step << 16) | NOISE_SITE};
     TRY(embedding_fwd(p->dev, mat(p->acts->layers[0].x, p->n_tokens, c->width), ids, p->llm->embed, eo));
     TRY(rope_table(p->dev, mat(p->acts->cs, p->n_tokens, c->head_dim), pos, p->llm->inv_freq));
     for (int64_t l = 0; l < c->n_layers; l++) TRY(layer_forward(p, l));
@@ -338,7 +382,8 @@ Status llm_loss(double *loss, const Llm *llm, Device *dev, LlmActs *acts, const 
                 CrossEntropyOut out, float smoothing) {
     Tensor rows = mat(acts->rows, batch->n_rows, llm->cfg.width),
            drows = mat(acts->drows, batch->n_rows, llm->cfg.width);
-    TRY(cross_entropy(dev, out, drows, rows, &llm->head, batch->label, batch->weight, smoothing));
+    CrossEntropyOpts opts = {smoothing, llm->cfg.out_softcap};
+    TRY(cross_entropy(dev, out, drows, rows, &llm->head, batch->label, batch->weight, opts));
     *loss = 0.0;
     for (int64_t i = 0; i < batch->n_rows; i++) *loss += (double)batch->weight[i] * (double)out.loss[i];
     return OK;
@@ -410,5 +455,6 @@ Status llm_decode(const Llm *llm, Device *dev, LlmActs *acts, int64_t n_seqs, co
 
 Status llm_logits(const Llm *llm, Device *dev, Tensor logits, const LlmActs *acts) {
     MatmulOpts set = {false};
-    return matmul_fwd(dev, logits, mat(acts->rows, logits.dim[0], llm->cfg.width), &llm->head, set);
+    TRY(matmul_fwd(dev, logits, mat(acts->rows, logits.dim[0], llm->cfg.width), &llm->head, set));
+    return llm->cfg.out_softcap > 0.0f ? softcap_fwd(dev, logits, llm->cfg.out_softcap) : OK;
 }

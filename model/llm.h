@@ -1,26 +1,20 @@
-/* A decoder-only LLM of the Llama family, frozen: packed variable-length batches, one LoRA a sequence,
- * forward and activation gradients. Weights are packed for the device at load; the residual stream is f32. */
+/* A decoder-only LLM (Llama, Mistral, Qwen2, Gemma 2), frozen: packed variable-length batches, one LoRA a
+ * sequence, forward and activation gradients. Weights are packed for the device at load; the residual stream
+ * is f32. */
 #ifndef T2L_MODEL_LLM_H
 #define T2L_MODEL_LLM_H
 
 #include "data/template.h"
 #include "data/tokenizer.h"
 #include "kernels/ops.h"
+#include "model/llm_config.h"
 #include "model/lora.h"
 
-enum { LLM_MAX_EOS = 8 };
-
-typedef struct LlmConfig {
-    int64_t vocab, width, n_layers, heads, groups, head_dim, ffn, max_positions;
-    float norm_eps, rope_theta;
-    bool tied; /* lm_head is the embedding */
-    int32_t bos, eos[LLM_MAX_EOS];
-    int n_eos;
-} LlmConfig;
-
 typedef struct LlmLayer {
-    Tensor attn_norm, ffn_norm;   /* [C] */
-    Weight qkv, o, gate_up, down; /* [(H+2G)D, C] [C, HD] [2F, C] [C, F] */
+    Tensor attn_norm, ffn_norm;           /* [C] */
+    Tensor attn_post_norm, ffn_post_norm; /* [C], where the family has them */
+    Tensor qkv_bias;                      /* [(H+2G)D], where it has them */
+    Weight qkv, o, gate_up, down;         /* [(H+2G)D, C] [C, HD] [2F, C] [C, F] */
 } LlmLayer;
 
 typedef struct Llm {
@@ -71,6 +65,8 @@ typedef struct LlmCache {
 typedef struct LlmLayerActs {
     float *x, *attn_rstd, *qkv, *attn, *lse; /* [N,C] [N] [N,(H+2G)D] [N,HD] [N,H] */
     float *mid, *ffn_rstd, *gu;              /* [N,C] [N] [N,2F] */
+    float *attn_out, *ffn_out;               /* [N,C]: before their post-norms; [N,0] where there are none */
+    float *attn_post_rstd, *ffn_post_rstd;   /* [N] */
     float *h[LORA_MODULES];                  /* [N,r] */
 } LlmLayerActs;
 
@@ -84,7 +80,7 @@ typedef struct LlmActs {
     float *cs;            /* rope table [N,D] */
     float *rows_x, *rstd; /* [R,C] [R]: gathered rows before the final norm */
     float *rows, *drows;  /* [R,C]: after it, and the loss's gradient there */
-    float *dx, *dxn, *dact, *dattn, *dqkv, *drows_x;
+    float *dx, *dxn, *dact, *dattn, *dqkv, *drows_x, *dbranch;
     Arena mem; /* owns */
 } LlmActs;
 

@@ -1,9 +1,7 @@
-/* Loading a decoder: hyperparameters and matrices from a GGUF file or a Hugging Face directory, through one
- * list of tensors with a name in each. Rows are converted to float by all threads, then packed for the
- * device. Rows of q and k that a GGUF stores permuted (formats: convert_hf_to_gguf's LlamaModel.permute) are
+/* Loading a decoder: matrices from a GGUF file or a Hugging Face directory, through one list of tensors with
+ * a name in each. Rows are converted to float by all threads, then packed for the device. Rows of q and k
+ * that a GGUF of architecture llama stores permuted (formats: convert_hf_to_gguf's LlamaModel.permute) are
  * put back in half-split order. */
-#include "base/json.h"
-#include "data/gguf.h"
 #include "data/safetensors.h"
 #include "data/vocabulary.h"
 #include "model/llm.h"
@@ -24,7 +22,15 @@ typedef enum Part {
     ATTN_O,
     FFN_GATE,
     FFN_UP,
-    FFN_DOWN
+    FFN_DOWN,
+    /* of some families */
+    PRE_FFN_NORM, /* FFN_NORM where there are post-norms */
+    ATTN_POST_NORM,
+    FFN_POST_NORM,
+    ATTN_Q_BIAS,
+    ATTN_K_BIAS,
+    ATTN_V_BIAS,
+    ROPE_FREQS
 } Part;
 
 typedef struct PartName {
@@ -44,6 +50,15 @@ static const PartName part_names[] = {
     [FFN_GATE] = {"blk.%lld.ffn_gate.weight", "model.layers.%lld.mlp.gate_proj.weight"},
     [FFN_UP] = {"blk.%lld.ffn_up.weight", "model.layers.%lld.mlp.up_proj.weight"},
     [FFN_DOWN] = {"blk.%lld.ffn_down.weight", "model.layers.%lld.mlp.down_proj.weight"},
+    [PRE_FFN_NORM] = {"blk.%lld.ffn_norm.weight", "model.layers.%lld.pre_feedforward_layernorm.weight"},
+    [ATTN_POST_NORM] = {"blk.%lld.post_attention_norm.weight",
+                        "model.layers.%lld.post_attention_layernorm.weight"},
+    [FFN_POST_NORM] = {"blk.%lld.post_ffw_norm.weight",
+                       "model.layers.%lld.post_feedforward_layernorm.weight"},
+    [ATTN_Q_BIAS] = {"blk.%lld.attn_q.bias", "model.layers.%lld.self_attn.q_proj.bias"},
+    [ATTN_K_BIAS] = {"blk.%lld.attn_k.bias", "model.layers.%lld.self_attn.k_proj.bias"},
+    [ATTN_V_BIAS] = {"blk.%lld.attn_v.bias", "model.layers.%lld.self_attn.v_proj.bias"},
+    [ROPE_FREQS] = {"rope_freqs.weight", ""},
 };
 
 /* Where the weights come from: one of the two is open. */
@@ -56,7 +71,7 @@ typedef struct Source {
 
 static void part_name(char out[96], const Source *s, Part part, int64_t layer) {
     const PartName *n = &part_names[part];
-    char formats[2][64];
+    char formats[2][80];
     snprintf(formats[0], sizeof formats[0], "%s", n->gguf);
     snprintf(formats[1], sizeof formats[1], "%s", n->hf);
     char *format = formats[s->is_gguf ? 0 : 1], *hole = strstr(format, "%lld");
@@ -137,158 +152,6 @@ static Status read_part(float *dst, const Source *s, Part part, int64_t layer, i
     return check_finite(dst, rows * cols, name, s);
 }
 
-static Status add_eos(LlmConfig *c, int64_t id) {
-    for (int i = 0; i < c->n_eos; i++)
-        if (c->eos[i] == id) return OK;
-    if (c->n_eos == LLM_MAX_EOS) return status_error(E_INPUT, "more than %d end-of-text tokens", LLM_MAX_EOS);
-    c->eos[c->n_eos++] = (int32_t)id;
-    return OK;
-}
-
-static Status config_check(const LlmConfig *c, const char *where) {
-    if (c->heads % c->groups != 0)
-        return status_error(E_INPUT, "%s: %lld attention heads do not divide into %lld key/value heads",
-                            where, (long long)c->heads, (long long)c->groups);
-    if (c->head_dim % 2 != 0)
-        return status_error(E_INPUT, "%s: head size %lld is odd", where, (long long)c->head_dim);
-    if (!(c->norm_eps > 0.0f) || !(c->rope_theta > 0.0f))
-        return status_error(E_INPUT, "%s: the norm's epsilon and rope's base must be positive", where);
-    return OK;
-}
-
-enum { MAX_WIDTH = 1 << 20, MAX_LAYERS = 1024 };
-
-static Status config_from_gguf(LlmConfig *c, const Gguf *g) {
-    GgufString arch;
-    TRY(gguf_get_string(&arch, g, "general.architecture"));
-    if (!gguf_string_is(arch, "llama"))
-        return status_error(E_INPUT, "%s: architecture '%.*s' is not supported; expected 'llama'", g->path,
-                            (int)arch.n, arch.s);
-    const GgufTensor *embed = gguf_tensor(g, part_names[EMBED].gguf);
-    if (!embed) return status_error(E_INPUT, "%s: tensor '%s' is missing", g->path, part_names[EMBED].gguf);
-    int64_t rope_dim, eos;
-    double eps, theta;
-    TRY(gguf_get_int(&c->width, g, "llama.embedding_length", 1, MAX_WIDTH));
-    TRY(gguf_get_int(&c->n_layers, g, "llama.block_count", 1, MAX_LAYERS));
-    TRY(gguf_get_int(&c->ffn, g, "llama.feed_forward_length", 1, MAX_WIDTH));
-    TRY(gguf_get_int(&c->heads, g, "llama.attention.head_count", 1, c->width));
-    TRY(gguf_get_int_or(&c->groups, g, "llama.attention.head_count_kv", 1, c->heads, c->heads));
-    TRY(gguf_get_int_or(&c->head_dim, g, "llama.attention.key_length", 2, c->width, c->width / c->heads));
-    TRY(gguf_get_int_or(&rope_dim, g, "llama.rope.dimension_count", 2, c->width, c->head_dim));
-    TRY(gguf_get_int_or(&c->max_positions, g, "llama.context_length", 1, 1 << 24, 2048));
-    TRY(gguf_get_float(&eps, g, "llama.attention.layer_norm_rms_epsilon"));
-    TRY(gguf_get_float_or(&theta, g, "llama.rope.freq_base", 10000.0));
-    c->norm_eps = (float)eps;
-    c->rope_theta = (float)theta;
-    c->vocab = embed->ne[1];
-    if (rope_dim != c->head_dim)
-        return status_error(E_INPUT, "%s: rope on %lld of %lld numbers of a head is not supported", g->path,
-                            (long long)rope_dim, (long long)c->head_dim);
-    if (gguf_find(g, "llama.rope.scaling.type") || gguf_tensor(g, "rope_freqs.weight"))
-        return status_error(E_INPUT, "%s: rope scaling is not supported", g->path);
-    int64_t bos;
-    TRY(gguf_get_int_or(&bos, g, "tokenizer.ggml.bos_token_id", 0, c->vocab - 1, -1));
-    TRY(gguf_get_int_or(&eos, g, "tokenizer.ggml.eos_token_id", 0, c->vocab - 1, -1));
-    c->bos = (int32_t)bos;
-    if (eos >= 0) TRY(add_eos(c, eos));
-    return config_check(c, g->path);
-}
-
-/* "eos_token_id": absent, null, a number or a list of numbers. */
-static Status config_eos(LlmConfig *c, const cJSON *root, const char *where) {
-    const cJSON *v = cJSON_GetObjectItemCaseSensitive(root, "eos_token_id"), *item = v;
-    if (!v || cJSON_IsNull(v)) return OK;
-    if (cJSON_IsArray(v)) item = v->child;
-    for (; item; item = cJSON_IsArray(v) ? item->next : NULL) {
-        if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble >= (double)c->vocab)
-            return status_error(E_INPUT, "%s: key 'eos_token_id': expected token ids below %lld", where,
-                                (long long)c->vocab);
-        TRY(add_eos(c, (int64_t)item->valuedouble));
-    }
-    return OK;
-}
-
-static Status int_or(int64_t *out, const cJSON *root, const char *key, int64_t min, int64_t max,
-                     int64_t absent, const char *where) {
-    const cJSON *v = cJSON_GetObjectItemCaseSensitive(root, key);
-    *out = absent;
-    return !v || cJSON_IsNull(v) ? OK : json_get_int(out, root, key, min, max, where);
-}
-
-static Status config_from_json(LlmConfig *c, const cJSON *root, const char *where) {
-    const char *type;
-    int64_t bos;
-    double eps, theta = 10000.0;
-    TRY(json_get_string(&type, root, "model_type", where));
-    if (strcmp(type, "llama") != 0)
-        return status_error(E_INPUT, "%s: key 'model_type': '%s' is not supported; expected 'llama'", where,
-                            type);
-    TRY(json_get_int(&c->vocab, root, "vocab_size", 1, 1 << 24, where));
-    TRY(json_get_int(&c->width, root, "hidden_size", 1, MAX_WIDTH, where));
-    TRY(json_get_int(&c->n_layers, root, "num_hidden_layers", 1, MAX_LAYERS, where));
-    TRY(json_get_int(&c->ffn, root, "intermediate_size", 1, MAX_WIDTH, where));
-    TRY(json_get_int(&c->heads, root, "num_attention_heads", 1, c->width, where));
-    TRY(int_or(&c->groups, root, "num_key_value_heads", 1, c->heads, c->heads, where));
-    TRY(int_or(&c->head_dim, root, "head_dim", 2, c->width, c->width / c->heads, where));
-    TRY(int_or(&c->max_positions, root, "max_position_embeddings", 1, 1 << 24, 2048, where));
-    TRY(int_or(&bos, root, "bos_token_id", 0, c->vocab - 1, -1, where));
-    TRY(json_get_number(&eps, root, "rms_norm_eps", where));
-    const cJSON *rope = cJSON_GetObjectItemCaseSensitive(root, "rope_parameters"); /* transformers >= 5 */
-    if (cJSON_GetObjectItemCaseSensitive(root, "rope_theta"))
-        TRY(json_get_number(&theta, root, "rope_theta", where));
-    else if (cJSON_IsObject(rope) && cJSON_GetObjectItemCaseSensitive(rope, "rope_theta"))
-        TRY(json_get_number(&theta, rope, "rope_theta", where));
-    const cJSON *rope_type =
-        cJSON_IsObject(rope) ? cJSON_GetObjectItemCaseSensitive(rope, "rope_type") : NULL;
-    const cJSON *scaling = cJSON_GetObjectItemCaseSensitive(root, "rope_scaling");
-    if ((scaling && !cJSON_IsNull(scaling)) ||
-        (cJSON_IsString(rope_type) && strcmp(rope_type->valuestring, "default") != 0))
-        return status_error(E_INPUT, "%s: rope scaling is not supported", where);
-    static const char *const biases[] = {"attention_bias", "mlp_bias"};
-    for (int i = 0; i < 2; i++)
-        if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, biases[i])))
-            return status_error(E_INPUT, "%s: key '%s': biases are not supported", where, biases[i]);
-    const cJSON *act = cJSON_GetObjectItemCaseSensitive(root, "hidden_act");
-    if (cJSON_IsString(act) && strcmp(act->valuestring, "silu") != 0)
-        return status_error(E_INPUT, "%s: key 'hidden_act': '%s' is not supported; expected 'silu'", where,
-                            act->valuestring);
-    c->tied = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(root, "tie_word_embeddings"));
-    c->norm_eps = (float)eps;
-    c->rope_theta = (float)theta;
-    c->bos = (int32_t)bos;
-    TRY(config_eos(c, root, where));
-    return config_check(c, where);
-}
-
-enum { MAX_CONFIG_BYTES = 64 << 20 };
-
-/* Reads dir/name into *root (owned by the caller), NULL when the file is absent. */
-static Status read_optional(cJSON **root, const char *dir, const char *name) {
-    *root = NULL;
-    char *path = path_join(dir, name);
-    if (!path) return status_error(E_ENV, "out of memory");
-    Status s = file_exists(path) ? json_read(root, path, MAX_CONFIG_BYTES) : OK;
-    free(path);
-    return s;
-}
-
-static Status load_dir_config(Llm *llm, const char *dir) {
-    cJSON *root;
-    char *path = path_join(dir, "config.json");
-    if (!path) return status_error(E_ENV, "out of memory");
-    Status s = json_read(&root, path, MAX_CONFIG_BYTES);
-    if (status_is_ok(s)) {
-        s = config_from_json(&llm->cfg, root, path);
-        cJSON_Delete(root);
-    }
-    free(path);
-    TRY(s);
-    TRY(read_optional(&root, dir, "generation_config.json"));
-    if (root) s = config_eos(&llm->cfg, root, "generation_config.json");
-    cJSON_Delete(root);
-    return s;
-}
-
 /* Takes the tokenizer, and the chat template's family. */
 static Status take_vocabulary(Llm *llm, Vocabulary *v, const char *where) {
     llm->tokenizer = v->tokenizer;
@@ -310,8 +173,10 @@ static Status load_dir_text(Llm *llm, const char *dir) {
     return take_vocabulary(llm, &v, dir);
 }
 
+/* Nor does a GGUF without a vocabulary. */
 static Status load_gguf_text(Llm *llm, const Gguf *g) {
     Vocabulary v;
+    if (!gguf_find(g, "tokenizer.ggml.model")) return OK;
     TRY(vocabulary_from_gguf(&v, g));
     return take_vocabulary(llm, &v, g->path);
 }
@@ -344,15 +209,38 @@ static Status load_vector(Tensor *out, Llm *llm, const Source *s, Part part, int
     return llm->mem.base ? read_part(tensor_f32(*out), s, part, layer, n, 1, 0) : OK;
 }
 
+static Status load_norm(Tensor *out, Llm *llm, const Source *s, Part part, int64_t layer) {
+    int64_t n = llm->cfg.width;
+    TRY(load_vector(out, llm, s, part, layer, n));
+    for (int64_t i = 0; i < n && llm->mem.base && llm->cfg.norm_offset; i++) tensor_f32(*out)[i] += 1.0f;
+    return OK;
+}
+
+static Status load_qkv_bias(LlmLayer *y, Llm *llm, const Source *s, int64_t l, int64_t q, int64_t kv) {
+    const Part parts[] = {ATTN_Q_BIAS, ATTN_K_BIAS, ATTN_V_BIAS};
+    const int64_t size[] = {q, kv, kv};
+    int64_t at = 0;
+    y->qkv_bias = vector_tensor(&llm->mem, q + 2 * kv);
+    for (int i = 0; i < 3 && llm->mem.base; at += size[i++])
+        TRY(read_part(tensor_f32(y->qkv_bias) + at, s, parts[i], l, size[i], 1, 0));
+    return OK;
+}
+
 static Status load_layer(Llm *llm, Device *dev, const Source *s, float *buf, int64_t l, LlmLoad opts) {
     const LlmConfig *c = &llm->cfg;
     LlmLayer *y = &llm->layers[l];
-    int64_t q = c->heads * c->head_dim, kv = c->groups * c->head_dim, d = c->head_dim;
+    int64_t q = c->heads * c->head_dim, kv = c->groups * c->head_dim;
+    int64_t d = c->family == LLM_LLAMA ? c->head_dim : 0; /* of permuted rows */
     const Stacked qkv[] = {{ATTN_Q, q, d}, {ATTN_K, kv, d}, {ATTN_V, kv, 0}}, o[] = {{ATTN_O, c->width, 0}};
     const Stacked gate_up[] = {{FFN_GATE, c->ffn, 0}, {FFN_UP, c->ffn, 0}},
                   down[] = {{FFN_DOWN, c->width, 0}};
-    TRY(load_vector(&y->attn_norm, llm, s, ATTN_NORM, l, c->width));
-    TRY(load_vector(&y->ffn_norm, llm, s, FFN_NORM, l, c->width));
+    TRY(load_norm(&y->attn_norm, llm, s, ATTN_NORM, l));
+    TRY(load_norm(&y->ffn_norm, llm, s, c->post_norms ? PRE_FFN_NORM : FFN_NORM, l));
+    if (c->post_norms) {
+        TRY(load_norm(&y->attn_post_norm, llm, s, ATTN_POST_NORM, l));
+        TRY(load_norm(&y->ffn_post_norm, llm, s, FFN_POST_NORM, l));
+    }
+    if (c->qkv_bias) TRY(load_qkv_bias(y, llm, s, l, q, kv));
     TRY(load_stacked(&y->qkv, llm, dev, s, buf, l, c->width, qkv, 3, opts));
     TRY(load_stacked(&y->o, llm, dev, s, buf, l, q, o, 1, opts));
     TRY(load_stacked(&y->gate_up, llm, dev, s, buf, l, c->width, gate_up, 2, opts));
@@ -365,7 +253,7 @@ static Status load_ends(Llm *llm, Device *dev, const Source *s, float *buf, LlmL
     const Stacked head = {HEAD, c->vocab, 0};
     int64_t n = c->vocab * c->width;
     MatmulPackOpts pack = {opts.backward};
-    TRY(load_vector(&llm->norm, llm, s, NORM, 0, c->width));
+    TRY(load_norm(&llm->norm, llm, s, NORM, 0));
     llm->embed = arena_tensor_2d(&llm->mem, opts.dtype, c->vocab, c->width);
     if (llm->mem.base) {
         TRY(read_part(buf, s, EMBED, 0, c->vocab, c->width, 0));
@@ -380,13 +268,26 @@ static Status load_ends(Llm *llm, Device *dev, const Source *s, float *buf, LlmL
                        pack);
 }
 
-static Status load_weights(Llm *llm, Device *dev, const Source *s, float *buf, LlmLoad opts) {
+/* The angles; buf has room for the divisors that a GGUF may carry. */
+static Status load_rope(Llm *llm, const Source *s, float *buf) {
     const LlmConfig *c = &llm->cfg;
-    TRY(load_ends(llm, dev, s, buf, opts));
     llm->inv_freq = arena_f32(&llm->mem, c->head_dim / 2);
-    for (int64_t i = 0; llm->mem.base && i < c->head_dim / 2; i++)
-        llm->inv_freq[i] = (float)(1.0 / pow((double)c->rope_theta, 2.0 * (double)i / (double)c->head_dim));
-    for (int64_t l = 0; l < c->n_layers; l++) TRY(load_layer(llm, dev, s, buf, l, opts));
+    if (!llm->mem.base) return OK;
+    if (c->rope.kind == LLM_ROPE_TABLE) {
+        TRY(read_part(buf, s, ROPE_FREQS, 0, c->head_dim / 2, 1, 0));
+        for (int64_t i = 0; i < c->head_dim / 2; i++)
+            if (!(buf[i] > 0.0f))
+                return status_error(E_INPUT, "%s: tensor '%s': divisor %g, expected positive numbers",
+                                    s->gguf.path, part_names[ROPE_FREQS].gguf, (double)buf[i]);
+    }
+    llm_config_inv_freq(llm->inv_freq, c, buf);
+    return OK;
+}
+
+static Status load_weights(Llm *llm, Device *dev, const Source *s, float *buf, LlmLoad opts) {
+    TRY(load_ends(llm, dev, s, buf, opts));
+    TRY(load_rope(llm, s, buf));
+    for (int64_t l = 0; l < llm->cfg.n_layers; l++) TRY(load_layer(llm, dev, s, buf, l, opts));
     return OK;
 }
 
@@ -397,28 +298,34 @@ static int64_t largest_matrix(const LlmConfig *c) {
     return wide * c->width > down ? wide * c->width : down;
 }
 
-/* Every part's size is checked against the file before the big allocations: a header cannot ask for memory
- * that its data does not back. */
-static Status check_embedding(const Source *s, const LlmConfig *c) {
-    char name[96];
-    part_name(name, s, EMBED, 0);
-    if (s->is_gguf) {
-        const GgufTensor *t;
-        TRY(gguf_get_tensor(&t, &s->gguf, name, c->vocab, c->width));
-        part_name(name, s, FFN_DOWN, c->n_layers - 1);
-        return gguf_get_tensor(&t, &s->gguf, name, c->width, c->ffn);
+/* The sizes of a few parts are checked against the file before the big allocations: a header cannot ask for
+ * memory that its data does not back. */
+static Status check_sizes(const Source *s, const LlmConfig *c) {
+    const struct {
+        Part part;
+        int64_t layer, dim[2];
+    } checks[] = {{EMBED, 0, {c->vocab, c->width}},
+                  {ATTN_Q, c->n_layers - 1, {c->heads * c->head_dim, c->width}},
+                  {FFN_DOWN, c->n_layers - 1, {c->width, c->ffn}}};
+    for (int i = 0; i < 3; i++) {
+        char name[96];
+        const GgufTensor *g;
+        Tensor t;
+        part_name(name, s, checks[i].part, checks[i].layer);
+        if (s->is_gguf)
+            TRY(gguf_get_tensor(&g, &s->gguf, name, checks[i].dim[0], checks[i].dim[1]));
+        else
+            TRY(safetensors_get(&t, &s->st, name, 2, checks[i].dim));
     }
-    Tensor t;
-    int64_t embed[2] = {c->vocab, c->width}, down[2] = {c->width, c->ffn};
-    TRY(safetensors_get(&t, &s->st, name, 2, embed));
-    part_name(name, s, FFN_DOWN, c->n_layers - 1);
-    return safetensors_get(&t, &s->st, name, 2, down);
+    return OK;
 }
 
 static Status load_from(Llm *llm, Device *dev, const Source *s, LlmLoad opts) {
-    TRY(check_embedding(s, &llm->cfg));
+    TRY(check_sizes(s, &llm->cfg));
     llm->cfg.tied = !has_part(s, HEAD);
     llm->dtype = opts.dtype;
+    if (opts.dtype == DT_BF16) /* the factor is of the activations' type in the reference */
+        llm->cfg.embed_scale = bf16_to_float(float_to_bf16(llm->cfg.embed_scale));
     llm->layers = calloc((size_t)llm->cfg.n_layers, sizeof *llm->layers);
     if (!llm->layers) return status_error(E_ENV, "out of memory");
     llm->mem = arena_measure("model weights");
@@ -439,12 +346,12 @@ static Status load(Llm *llm, Device *dev, const char *path, LlmLoad opts) {
     Status st;
     if (s.is_gguf) {
         TRY(gguf_open(&s.gguf, path));
-        st = config_from_gguf(&llm->cfg, &s.gguf);
+        st = llm_config_from_gguf(&llm->cfg, &s.gguf);
         if (status_is_ok(st)) st = load_from(llm, dev, &s, opts);
         if (status_is_ok(st)) st = load_gguf_text(llm, &s.gguf);
         gguf_close(&s.gguf);
     } else {
-        TRY(load_dir_config(llm, path));
+        TRY(llm_config_from_dir(&llm->cfg, path));
         TRY(safetensors_open_model(&s.st, path));
         st = load_from(llm, dev, &s, opts);
         if (status_is_ok(st)) st = load_dir_text(llm, path);

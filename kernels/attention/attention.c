@@ -7,6 +7,8 @@ static void check_shape(AttentionShape s) {
     CHECK(s.heads > 0 && s.groups > 0 && s.heads % s.groups == 0, "%lld heads, %lld groups",
           (long long)s.heads, (long long)s.groups);
     CHECK(s.head_dim > 0 && s.head_dim % 4 == 0, "head size %lld is no multiple of 4", (long long)s.head_dim);
+    CHECK(s.softcap >= 0.0f && s.window >= 0 && (s.causal || s.window == 0), "softcap %g, window %lld",
+          (double)s.softcap, (long long)s.window);
 }
 
 static void check_rows(const Device *dev, Tensor t, int64_t rows, int64_t columns, const char *name) {

@@ -1,12 +1,13 @@
 /* Grouped-query attention over packed sequences; query head h reads key/value head h / (H/G).
- *   s[i,j] = scale * q[i].k[j]  (j <= i when causal, same sequence only),  p = softmax_j s,
- *   o[i] = sum_j p[i,j] v[j]                  Vaswani 2017; Ainslie 2023; Dao 2022 (lse form)
+ *   s[i,j] = scale * q[i].k[j]  (j <= i when causal, i - j < window when there is one, same sequence only),
+ *   s <- softcap tanh(s / softcap) where there is one,  p = softmax_j s,
+ *   o[i] = sum_j p[i,j] v[j]   Vaswani 2017; Ainslie 2023; Dao 2022 (lse form); Gemma 2 2024 (softcap)
  * q [N,H*D], k, v [N,G*D] (column slices of one fused product are fine), o [N,H*D] overwritten, lse [N,H] =
  * log sum_j exp s[i,j], written by fwd, read by bwd. All f32; D a multiple of 4.
  * bwd: dq, dk, dv overwritten; delta[i] = dO.o is computed inside.
  * decode: one new position a sequence against a cache. k_cache, v_cache [slots, max_len, G*D]; sequence b
- * uses slot[b] and sees positions 0..len[b]-1 (its own key and value already stored); q, o [B,H*D]. The bits
- * of o are those of the causal fwd at the same position. */
+ * uses slot[b] and sees the last `window` of positions 0..len[b]-1 (its own key and value already stored); q,
+ * o [B,H*D]. The bits of o are those of the causal fwd at the same position. */
 #ifndef T2L_KERNELS_ATTENTION_H
 #define T2L_KERNELS_ATTENTION_H
 
@@ -16,6 +17,8 @@ typedef struct AttentionShape {
     int64_t heads, groups, head_dim; /* H, G, D */
     float scale;
     bool causal;
+    float softcap;  /* 0: none */
+    int64_t window; /* keys a query sees, its own included; 0: all. Only causal */
 } AttentionShape;
 
 Status attention_fwd(Device *dev, Tensor o, Tensor lse, Tensor q, Tensor k, Tensor v,

@@ -9,20 +9,29 @@
 
 enum { TASK_QUERIES = 64 }; /* of forward: enough tasks for two threads on one long sequence */
 
-/* The four rows of a block: rows [at, at + rows) of a group, numbered query * R + head within the group. */
+/* The four rows of a block: rows [at, at + rows) of a group, numbered query * R + head within the group. Its
+ * keys begin at number `first` of the sequence; from and n count from there. */
 typedef struct Block {
-    int64_t query[ATTENTION_ROWS], head[ATTENTION_ROWS], n[ATTENTION_ROWS];
+    int64_t query[ATTENTION_ROWS], head[ATTENTION_ROWS], from[ATTENTION_ROWS], n[ATTENTION_ROWS];
+    int64_t first;
     int rows;
 } Block;
 
-static Block block_at(int64_t at, int64_t end, int64_t per_query, int64_t len, bool causal) {
+static int64_t first_key(int64_t seen, int64_t window) {
+    return window > 0 && seen > window ? seen - window : 0;
+}
+
+static Block block_at(int64_t at, int64_t end, int64_t per_query, int64_t len, AttentionShape s) {
     Block b;
     b.rows = (int)(end - at < ATTENTION_ROWS ? end - at : ATTENTION_ROWS);
     for (int r = 0; r < ATTENTION_ROWS; r++) {
         int64_t row = at + (r < b.rows ? r : b.rows - 1);
         b.query[r] = row / per_query;
         b.head[r] = row % per_query;
-        b.n[r] = causal ? b.query[r] + 1 : len;
+        int64_t seen = s.causal ? b.query[r] + 1 : len;
+        if (r == 0) b.first = first_key(seen, s.window); /* the rows are in order: the lowest */
+        b.from[r] = first_key(seen, s.window) - b.first;
+        b.n[r] = seen - b.first;
     }
     return b;
 }
@@ -84,9 +93,8 @@ Status attention_fwd_cpu(Device *dev, float *o, int64_t ldo, float *lse, const f
             int64_t start = cu_seqlens[b], len = cu_seqlens[b + 1] - start;
             int64_t query0 = (part - first[b]) * TASK_QUERIES;
             int64_t query1 = query0 + TASK_QUERIES < len ? query0 + TASK_QUERIES : len;
-            AttentionKeys keys = {k + start * ldk + g * d, v + start * ldv + g * d, ldk, ldv, d, shape.scale};
             for (int64_t at = query0 * per_query; at < query1 * per_query; at += ATTENTION_ROWS) {
-                Block blk = block_at(at, query1 * per_query, per_query, len, shape.causal);
+                Block blk = block_at(at, query1 * per_query, per_query, len, shape);
                 const float *qs[ATTENTION_ROWS];
                 float *os[ATTENTION_ROWS], ls[ATTENTION_ROWS];
                 for (int r = 0; r < ATTENTION_ROWS; r++) {
@@ -94,7 +102,10 @@ Status attention_fwd_cpu(Device *dev, float *o, int64_t ldo, float *lse, const f
                     qs[r] = q + row * ldq + head * d;
                     os[r] = r < blk.rows ? o + row * ldo + head * d : unwanted;
                 }
-                body.fwd(os, ls, qs, blk.n, &keys, s, scratch.lds);
+                int64_t key = start + blk.first;
+                AttentionKeys keys = {k + key * ldk + g * d, v + key * ldv + g * d, ldk, ldv, d,
+                                      shape.scale,           shape.softcap};
+                body.fwd(os, ls, qs, blk.from, blk.n, &keys, s, scratch.lds);
                 for (int r = 0; r < blk.rows; r++)
                     lse[(start + blk.query[r]) * shape.heads + g * per_query + blk.head[r]] = ls[r];
             }
@@ -120,15 +131,13 @@ Status attention_bwd_cpu(Device *dev, float *dq, int64_t lddq, float *dk, int64_
         for (int64_t task = 0; task < n_seqs * groups; task++) {
             int64_t g = task % groups, b = task / groups;
             int64_t start = cu_seqlens[b], len = cu_seqlens[b + 1] - start;
-            AttentionKeys keys = {k + start * ldk + g * d, v + start * ldv + g * d, ldk, ldv, d, shape.scale};
-            AttentionGrads grads = {
-                .dk = dk + start * lddk + g * d, .dv = dv + start * lddv + g * d, .lddk = lddk, .lddv = lddv};
-            for (int64_t j = 0; j < len; j++) {
-                memset(grads.dk + j * lddk, 0, (size_t)d * sizeof(float));
-                memset(grads.dv + j * lddv, 0, (size_t)d * sizeof(float));
+            AttentionGrads grads = {.lddk = lddk, .lddv = lddv};
+            for (int64_t j = start; j < start + len; j++) {
+                memset(dk + j * lddk + g * d, 0, (size_t)d * sizeof(float));
+                memset(dv + j * lddv + g * d, 0, (size_t)d * sizeof(float));
             }
             for (int64_t at = 0; at < len * per_query; at += ATTENTION_ROWS) {
-                Block blk = block_at(at, len * per_query, per_query, len, shape.causal);
+                Block blk = block_at(at, len * per_query, per_query, len, shape);
                 const float *qs[ATTENTION_ROWS], *os[ATTENTION_ROWS], *dos[ATTENTION_ROWS];
                 float *dqs[ATTENTION_ROWS], ls[ATTENTION_ROWS];
                 for (int r = 0; r < ATTENTION_ROWS; r++) {
@@ -139,11 +148,16 @@ Status attention_bwd_cpu(Device *dev, float *dq, int64_t lddq, float *dk, int64_
                     dqs[r] = r < blk.rows ? dq + row * lddq + head * d : unwanted;
                     ls[r] = lse[row * shape.heads + head];
                 }
+                int64_t key = start + blk.first;
+                AttentionKeys keys = {k + key * ldk + g * d, v + key * ldv + g * d, ldk, ldv, d,
+                                      shape.scale,           shape.softcap};
+                grads.dk = dk + key * lddk + g * d;
+                grads.dv = dv + key * lddv + g * d;
                 grads.dout = dos;
                 grads.o = os;
                 grads.lse = ls;
                 grads.rows = blk.rows;
-                body.bwd(dqs, &grads, qs, blk.n, &keys, s, scratch.lds);
+                body.bwd(dqs, &grads, qs, blk.from, blk.n, &keys, s, scratch.lds);
             }
         }
     }
@@ -165,8 +179,10 @@ Status attention_decode_cpu(Device *dev, float *o, int64_t ldo, const float *q, 
         float *s = own_piece(&scratch), *unwanted = s + ATTENTION_ROWS * scratch.lds;
 #pragma omp for schedule(dynamic, 1)
         for (int64_t task = 0; task < n_seqs * groups; task++) {
-            int64_t g = task % groups, b = task / groups, at = slot[b] * max_len * ld + g * d;
-            AttentionKeys keys = {k_cache + at, v_cache + at, ld, ld, d, shape.scale};
+            int64_t g = task % groups, b = task / groups, first = first_key(len[b], shape.window);
+            int64_t at = (slot[b] * max_len + first) * ld + g * d;
+            AttentionKeys keys = {k_cache + at, v_cache + at, ld, ld, d, shape.scale, shape.softcap};
+            const int64_t from[ATTENTION_ROWS] = {0};
             for (int64_t h = 0; h < per_query; h += ATTENTION_ROWS) {
                 const float *qs[ATTENTION_ROWS];
                 float *os[ATTENTION_ROWS], ls[ATTENTION_ROWS];
@@ -175,9 +191,9 @@ Status attention_decode_cpu(Device *dev, float *o, int64_t ldo, const float *q, 
                     int64_t head = g * per_query + (h + r < per_query ? h + r : per_query - 1);
                     qs[r] = q + b * ldq + head * d;
                     os[r] = h + r < per_query ? o + b * ldo + head * d : unwanted;
-                    n[r] = len[b];
+                    n[r] = len[b] - first;
                 }
-                body.fwd(os, ls, qs, n, &keys, s, scratch.lds);
+                body.fwd(os, ls, qs, from, n, &keys, s, scratch.lds);
             }
         }
     }

@@ -123,10 +123,16 @@ TARGET static float NAME(largest)(const float *s, int64_t n) {
     return max;
 }
 
-/* s = exp(scale s - max); returns the sum, sets lse. */
-TARGET static float NAME(softmax)(float *s, int64_t n, float scale, float *lse) {
+/* s = exp(scale s - max), capped before where there is a cap; returns the sum, sets lse. */
+TARGET static float NAME(softmax)(float *s, int64_t n, float scale, float cap, float *lse) {
+    if (cap > 0.0f) {
+        float inner = scale / cap;
 #pragma omp simd
-    for (int64_t j = 0; j < n; j++) s[j] *= scale;
+        for (int64_t j = 0; j < n; j++) s[j] = cap * vec_tanhf(s[j] * inner);
+    } else {
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) s[j] *= scale;
+    }
     float max = NAME(largest)(s, n), sum = 0;
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) s[j] = vec_expf(s[j] - max);
@@ -139,14 +145,17 @@ TARGET static float NAME(softmax)(float *s, int64_t n, float scale, float *lse) 
     return sum;
 }
 
-TARGET static void NAME(rows_fwd)(float *const *o, float *lse, const float *const *q, const int64_t *n,
-                                  const AttentionKeys *keys, float *s, int64_t lds) {
+TARGET static void NAME(rows_fwd)(float *const *o, float *lse, const float *const *q, const int64_t *from,
+                                  const int64_t *n, const AttentionKeys *keys, float *s, int64_t lds) {
     int64_t most = 0;
     for (int r = 0; r < ATTENTION_ROWS; r++) most = n[r] > most ? n[r] : most;
     NAME(dots)(s, lds, q, keys->k, keys->ldk, most, keys->d);
     float factor[ATTENTION_ROWS];
-    for (int r = 0; r < ATTENTION_ROWS; r++)
-        factor[r] = 1.0f / NAME(softmax)(s + r * lds, n[r], keys->scale, &lse[r]);
+    for (int r = 0; r < ATTENTION_ROWS; r++) {
+        float *seen = s + r * lds + from[r];
+        factor[r] = 1.0f / NAME(softmax)(seen, n[r] - from[r], keys->scale, keys->softcap, &lse[r]);
+        for (int64_t j = 0; j < from[r]; j++) s[r * lds + j] = 0;
+    }
     NAME(weighted)(o, s, lds, n, keys->v, keys->ldv, factor, keys->d);
 }
 
@@ -182,18 +191,35 @@ TARGET static void NAME(softmax_bwd)(float *p, float *dp, int64_t n, float scale
     }
 }
 
+/* The same where s is capped: the slope of cap tanh(s / cap) is 1 - tanh^2. */
+TARGET static void NAME(softmax_bwd_capped)(float *p, float *dp, int64_t n, float scale, float cap, float lse,
+                                            float delta) {
+    float inner = scale / cap;
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        float t = vec_tanhf(p[j] * inner);
+        p[j] = vec_expf(cap * t - lse);
+        dp[j] = scale * (p[j] * (dp[j] - delta) * (1.0f - t * t));
+    }
+}
+
 TARGET static void NAME(rows_bwd)(float *const *dq, const AttentionGrads *g, const float *const *q,
-                                  const int64_t *n, const AttentionKeys *keys, float *s, int64_t lds) {
+                                  const int64_t *from, const int64_t *n, const AttentionKeys *keys, float *s,
+                                  int64_t lds) {
     int64_t most = 0, d = keys->d;
     for (int r = 0; r < ATTENTION_ROWS; r++) most = n[r] > most ? n[r] : most;
     float *p = s, *dp = s + ATTENTION_ROWS * lds;
     NAME(dots)(p, lds, q, keys->k, keys->ldk, most, d);
     NAME(dots)(dp, lds, g->dout, keys->v, keys->ldv, most, d);
     for (int r = 0; r < ATTENTION_ROWS; r++) {
-        int64_t seen = r < g->rows ? n[r] : 0;
-        if (seen) NAME(softmax_bwd)
-        (p + r * lds, dp + r * lds, seen, keys->scale, g->lse[r], NAME(dot)(g->dout[r], g->o[r], d));
-        for (int64_t j = seen; j < most; j++) p[r * lds + j] = dp[r * lds + j] = 0;
+        float *pr = p + r * lds, *dpr = dp + r * lds;
+        int64_t first = r < g->rows ? from[r] : 0, seen = r < g->rows ? n[r] : 0;
+        float delta = NAME(dot)(g->dout[r], g->o[r], d);
+        if (keys->softcap > 0.0f) NAME(softmax_bwd_capped)
+        (pr + first, dpr + first, seen - first, keys->scale, keys->softcap, g->lse[r], delta);
+        else NAME(softmax_bwd)(pr + first, dpr + first, seen - first, keys->scale, g->lse[r], delta);
+        for (int64_t j = 0; j < first; j++) pr[j] = dpr[j] = 0;
+        for (int64_t j = seen; j < most; j++) pr[j] = dpr[j] = 0;
     }
     const float one[ATTENTION_ROWS] = {1, 1, 1, 1};
     NAME(weighted)(dq, dp, lds, n, keys->k, keys->ldk, one, d);

@@ -1,8 +1,8 @@
 /* Softmax cross-entropy through the vocabulary product, for the R rows that have a label; full logits never
- * exist: rows are projected a chunk at a time. z = x[R,C] W^T;  nll = lse(z) - z[label];  loss = (1-eps) nll
- * + eps (lse(z) - mean_v z)   (label smoothing, PyTorch) out (each NULL when not wanted): nll [R], loss [R],
- * argmax [R], entropy [R] (of softmax z). dx [R,C] (NULL data: not wanted) overwritten with weight[i] * d
- * loss[i] / dx[i]. weight [R]. All f32. */
+ * exist: rows are projected a chunk at a time. z = x[R,C] W^T, with softcap > 0 then z <- cap tanh(z / cap);
+ * nll = lse(z) - z[label];  loss = (1-eps) nll + eps (lse(z) - mean_v z)   (label smoothing, PyTorch) out
+ * (each NULL when not wanted): nll [R], loss [R], argmax [R], entropy [R] (of softmax z). dx [R,C] (NULL
+ * data: not wanted) overwritten with weight[i] * d loss[i] / dx[i]. weight [R]. All f32. */
 #ifndef T2L_KERNELS_CROSS_ENTROPY_H
 #define T2L_KERNELS_CROSS_ENTROPY_H
 
@@ -13,11 +13,16 @@ typedef struct CrossEntropyOut {
     int32_t *argmax;             /* view */
 } CrossEntropyOut;
 
+typedef struct CrossEntropyOpts {
+    float smoothing; /* eps */
+    float softcap;   /* 0: none */
+} CrossEntropyOpts;
+
 Status cross_entropy(Device *dev, CrossEntropyOut out, Tensor dx, Tensor x, const Weight *w,
-                     const int32_t *label, const float *weight, float smoothing);
+                     const int32_t *label, const float *weight, CrossEntropyOpts opts);
 
 typedef Status cross_entropy_fn(Device *dev, CrossEntropyOut out, float *dx, int64_t lddx, const float *x,
                                 int64_t ldx, const Weight *w, const int32_t *label, const float *weight,
-                                int64_t rows, float smoothing);
+                                int64_t rows, CrossEntropyOpts opts);
 
 #endif

@@ -44,9 +44,26 @@ static void row_gradient(float *z, int64_t v, RowStats s, float weight, float ep
     for (int64_t j = 0; j < v; j++) z[j] = weight * (scale * vec_expf(z[j] - max) - floor);
 }
 
+/* d z / d raw of a capped logit z = cap tanh(raw / cap). */
+static inline float cap_slope(float z, float cap) {
+    float t = cap > 0.0f ? z / cap : 0.0f;
+    return 1.0f - t * t;
+}
+
+/* The same times the cap's slope. */
+VEC_TARGETS
+static void row_gradient_capped(float *z, int64_t v, RowStats s, float weight, float eps, float cap) {
+    float max = (float)s.max, scale = (float)(1.0 / s.total), floor = eps / (float)v, inverse = 1.0f / cap;
+#pragma omp simd
+    for (int64_t j = 0; j < v; j++) {
+        float t = z[j] * inverse;
+        z[j] = weight * (scale * vec_expf(z[j] - max) - floor) * (1.0f - t * t);
+    }
+}
+
 Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t lddx, const float *x,
                          int64_t ldx, const Weight *w, const int32_t *label, const float *weight,
-                         int64_t rows, float smoothing) {
+                         int64_t rows, CrossEntropyOpts opts) {
     int64_t v = w->n;
     size_t mark = arena_mark(&dev->scratch);
     float *logits = arena_f32(&dev->scratch, (rows < CHUNK ? rows : CHUNK) * v);
@@ -54,6 +71,8 @@ Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t ld
     for (int64_t from = 0; from < rows; from += CHUNK) {
         int64_t n = rows - from < CHUNK ? rows - from : CHUNK;
         TRY_GOTO(st, dev->ops->matmul_fwd(dev, logits, v, x + from * ldx, ldx, w, n, false), done);
+        if (opts.softcap > 0.0f)
+            TRY_GOTO(st, dev->ops->softcap_fwd(dev, logits, v, n, v, opts.softcap), done);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
         for (int64_t i = 0; i < n; i++) {
             float *z = logits + i * v;
@@ -61,15 +80,19 @@ Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t ld
             CHECK(label[row] >= 0 && label[row] < v, "label %d of a vocabulary of %lld", (int)label[row],
                   (long long)v);
             RowStats s = row_stats(z, v);
-            double nll = s.max - (double)z[label[row]] + s.log_total, eps = smoothing;
+            double nll = s.max - (double)z[label[row]] + s.log_total, eps = opts.smoothing;
             double spread = s.max - s.mean + s.log_total;
             if (out.nll) out.nll[row] = (float)nll;
             if (out.loss) out.loss[row] = (float)((1.0 - eps) * nll + eps * spread);
             if (out.argmax) out.argmax[row] = s.argmax;
             if (out.entropy) out.entropy[row] = (float)s.entropy;
             if (!dx) continue;
-            row_gradient(z, v, s, weight[row], smoothing);
-            z[label[row]] -= weight[row] * (1.0f - smoothing);
+            float at_label = weight[row] * (1.0f - opts.smoothing) * cap_slope(z[label[row]], opts.softcap);
+            if (opts.softcap > 0.0f)
+                row_gradient_capped(z, v, s, weight[row], opts.smoothing, opts.softcap);
+            else
+                row_gradient(z, v, s, weight[row], opts.smoothing);
+            z[label[row]] -= at_label;
         }
         if (dx) TRY_GOTO(st, dev->ops->matmul_bwd(dev, dx + from * lddx, lddx, logits, v, w, n, false), done);
     }

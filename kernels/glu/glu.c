@@ -8,13 +8,14 @@ static void check(const char *op, Tensor y, Tensor gu) {
           (long long)gu.dim[0], (long long)gu.dim[1]);
 }
 
-Status glu_fwd(Device *dev, Tensor y, Tensor gu) {
+Status glu_fwd(Device *dev, Tensor y, Tensor gu, GluAct act) {
     check("glu_fwd", y, gu);
-    return dev->ops->glu_fwd(dev, y.data, y.ld, gu.data, gu.ld, y.dim[0], y.dim[1]);
+    return dev->ops->glu_fwd(dev, y.data, y.ld, gu.data, gu.ld, y.dim[0], y.dim[1], act);
 }
 
-Status glu_bwd(Device *dev, Tensor dgu, Tensor dy, Tensor gu) {
+Status glu_bwd(Device *dev, Tensor dgu, Tensor dy, Tensor gu, GluAct act) {
     check("glu_bwd", dy, gu);
     check("glu_bwd", dy, dgu);
-    return dev->ops->glu_bwd(dev, dgu.data, dgu.ld, dy.data, dy.ld, gu.data, gu.ld, dy.dim[0], dy.dim[1]);
+    return dev->ops->glu_bwd(dev, dgu.data, dgu.ld, dy.data, dy.ld, gu.data, gu.ld, dy.dim[0], dy.dim[1],
+                             act);
 }

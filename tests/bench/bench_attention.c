@@ -38,7 +38,7 @@ static void bench_sequences(Device *dev, int64_t n_seqs, int64_t len) {
     int32_t *cu = malloc((size_t)(n_seqs + 1) * sizeof *cu);
     CHECK(cu, "memory");
     for (int64_t b = 0; b <= n_seqs; b++) cu[b] = (int32_t)(b * len);
-    AttentionShape shape = {HEADS, GROUPS, D, 0.125f, true};
+    AttentionShape shape = {HEADS, GROUPS, D, 0.125f, true, 0.0f, 0};
     Tensor x = tensor_2d(qkv, DT_F32, n, fused), dx = tensor_2d(dqkv, DT_F32, n, fused);
     Tensor q = tensor_columns(x, 0, wide), k = tensor_columns(x, wide, GROUPS * D);
     Tensor v = tensor_columns(x, wide + GROUPS * D, GROUPS * D);
@@ -69,7 +69,7 @@ static void bench_decode(Device *dev, int64_t n_seqs, int64_t len) {
     int32_t *slot = malloc((size_t)n_seqs * sizeof *slot), *lens = malloc((size_t)n_seqs * sizeof *lens);
     CHECK(slot && lens, "memory");
     for (int64_t b = 0; b < n_seqs; b++) slot[b] = (int32_t)b, lens[b] = (int32_t)len;
-    AttentionShape shape = {HEADS, GROUPS, D, 0.125f, true};
+    AttentionShape shape = {HEADS, GROUPS, D, 0.125f, true, 0.0f, 0};
     double best = 1e9;
     for (int r = 0; r < RUNS; r++) {
         double t = now();

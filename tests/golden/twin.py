@@ -1,4 +1,4 @@
-"""Plain PyTorch of what t2l computes, for the scripts of this folder: hypernetwork, Llama, losses. Any dtype, no dropout.
+"""Plain PyTorch of what t2l computes, for the scripts of this folder: hypernetwork, decoders, text encoder, losses. Any dtype, no dropout.
 
 Parameter names are those of the golden files (hypernet) and of Hugging Face (Llama). Written from method.md section 3 and
 the Llama papers; make_hypernet.py checks `hypernet` against the outputs of the authors' class, make_llm_tiny.py `llama`
@@ -41,42 +41,83 @@ def _factor(p, w, kind, rank, residual, norm, head):
     if "pos_emb.0.weight" in p:
         w = w + residual(norm(p["pos_emb.0.weight"], "pos_emb.1"), "mlp2")
         return head(w)
-    return head(residual(rotate(w, torch.arange(rank), 10000.0, torch.float32), "mlp2"))
+    return head(residual(rotate(w, torch.arange(rank), frequencies(w.shape[-1] // 2, 10000.0, torch.float32), torch.float32), "mlp2"))
 
 
-def rotate(x, positions, theta, table=torch.float64):
+def rotate(x, positions, inv_freq, table=torch.float64):
     """Rotary positions, half-split layout: x [...,T,D], positions [T]; cos and sin are tabled in `table` precision."""
     half = x.shape[-1] // 2
-    angle = positions[:, None] * (1.0 / theta ** (torch.arange(half, dtype=table) / half))
+    angle = positions[:, None] * inv_freq.to(table)
     cos, sin = angle.cos().to(x), angle.sin().to(x)
     a, b = x[..., :half], x[..., half:]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
+def frequencies(half, theta, table=torch.float64):
+    return 1.0 / theta ** (torch.arange(half, dtype=table) / half)
+
+
+def rope_divisors(half, rope):
+    """By how much Llama-3's or linear scaling slows each frequency down. rope: rope_parameters of transformers"""
+    kind = rope.get("rope_type", "default")
+    if kind == "default":
+        return torch.ones(half, dtype=torch.float64)
+    if kind == "linear":
+        return torch.full((half,), rope["factor"], dtype=torch.float64)
+    turns = rope["original_max_position_embeddings"] * frequencies(half, rope["rope_theta"]) / (2 * math.pi)
+    keep = ((turns - rope["low_freq_factor"]) / (rope["high_freq_factor"] - rope["low_freq_factor"])).clamp(0, 1)
+    return 1.0 / (keep + (1 - keep) / rope["factor"])
+
+
+def windows(cfg):
+    """Keys that a query of each layer sees; 0: all."""
+    n, window = cfg.num_hidden_layers, getattr(cfg, "sliding_window", None) or 0
+    types = getattr(cfg, "layer_types", None)
+    if cfg.model_type == "mistral":
+        return [window] * n
+    return [window if t == "sliding_attention" else 0 for t in types] if types else [0] * n
+
+
 def llama(w, cfg, ids, lora=None, scale=1.0):
-    """Logits [T,vocab] of one sequence. lora: (layer, module) -> (A [r,in], B [out,r])"""
+    """Logits [T,vocab] of one sequence: llama, mistral, qwen2 (biases of q, k, v), gemma2. lora: (layer, module) -> (A [r,in], B [out,r])"""
+    gemma = cfg.model_type == "gemma2"
+
     def proj(x, l, group, m):
-        y = x @ w[f"model.layers.{l}.{group}.{m}.weight"].T
+        n = f"model.layers.{l}.{group}.{m}."
+        y = x @ w[n + "weight"].T
+        if n + "bias" in w:
+            y = y + w[n + "bias"]
         if lora and (l, m) in lora:
             A, B = lora[l, m]
             y = y + scale * (x @ A.T @ B.T)
         return y
 
-    rms = lambda x, n: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + cfg.rms_norm_eps) * w[n]
+    rms = lambda x, n: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + cfg.rms_norm_eps) * (w[n] + 1 if gemma else w[n])
+    cap = lambda x, c: c * (x / c).tanh() if c else x
+    act = (lambda x: F.gelu(x, approximate="tanh")) if gemma else F.silu
+    after = (lambda x, n: rms(x, n)) if gemma else (lambda x, n: x)
     heads, kv, hd, T = cfg.num_attention_heads, cfg.num_key_value_heads, cfg.head_dim, len(ids)
-    pos, mask = torch.arange(T), torch.full((T, T), -math.inf, dtype=torch.float64).triu(1)
+    pos = torch.arange(T)
+    inv_freq = frequencies(hd // 2, cfg.rope_parameters["rope_theta"]) / rope_divisors(hd // 2, cfg.rope_parameters)
     x = w["model.embed_tokens.weight"][ids]
-    for l in range(cfg.num_hidden_layers):
+    if gemma:
+        x = x * math.sqrt(cfg.hidden_size)
+    for l, window in enumerate(windows(cfg)):
         n = f"model.layers.{l}."
+        mask = torch.full((T, T), -math.inf, dtype=torch.float64).triu(1)
+        if window:
+            mask = mask.masked_fill(pos[:, None] - pos[None] >= window, -math.inf)
         h = rms(x, n + "input_layernorm.weight")
         q, k, v = (proj(h, l, "self_attn", m).view(T, -1, hd).transpose(0, 1) for m in ("q_proj", "k_proj", "v_proj"))
-        q, k = (rotate(t, pos, cfg.rope_parameters["rope_theta"]) for t in (q, k))
+        q, k = (rotate(t, pos, inv_freq) for t in (q, k))
         k, v = (t.repeat_interleave(heads // kv, 0) for t in (k, v))
-        att = ((q @ k.transpose(1, 2)) / math.sqrt(hd) + mask.to(q.dtype)).softmax(-1) @ v
-        x = x + proj(att.transpose(0, 1).reshape(T, -1), l, "self_attn", "o_proj")
-        h = rms(x, n + "post_attention_layernorm.weight")
-        x = x + proj(F.silu(proj(h, l, "mlp", "gate_proj")) * proj(h, l, "mlp", "up_proj"), l, "mlp", "down_proj")
-    return rms(x, "model.norm.weight") @ w["model.embed_tokens.weight"].T
+        scores = (q @ k.transpose(1, 2)) / math.sqrt(getattr(cfg, "query_pre_attn_scalar", hd))
+        att = (cap(scores, getattr(cfg, "attn_logit_softcapping", None)) + mask.to(q.dtype)).softmax(-1) @ v
+        x = x + after(proj(att.transpose(0, 1).reshape(T, -1), l, "self_attn", "o_proj"), n + "post_attention_layernorm.weight")
+        h = rms(x, n + ("pre_feedforward_layernorm.weight" if gemma else "post_attention_layernorm.weight"))
+        x = x + after(proj(act(proj(h, l, "mlp", "gate_proj")) * proj(h, l, "mlp", "up_proj"), l, "mlp", "down_proj"), n + "post_feedforward_layernorm.weight")
+    head = w.get("lm_head.weight", w["model.embed_tokens.weight"])
+    return cap(rms(x, "model.norm.weight") @ head.T, getattr(cfg, "final_logit_softcapping", None))
 
 
 def response_loss(logits, labels, smoothing):

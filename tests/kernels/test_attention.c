@@ -11,55 +11,68 @@ typedef struct Case {
     bool causal;
     int n_seqs;
     int lens[6];
+    int window;
+    float cap;
 } Case;
 
 static const Case cases[] = {
-    {9, 3, 64, true, 5, {1, 33, 2, 70, 17}}, {12, 12, 32, false, 4, {5, 1, 40, 18}},
-    {3, 1, 16, true, 3, {7, 1, 33}},         {4, 2, 128, true, 2, {65, 3}},
-    {2, 2, 256, true, 3, {20, 1, 9}},        {5, 1, 96, false, 3, {3, 21, 1}},
-    {8, 1, 8, true, 2, {19, 130}},           {6, 3, 20, true, 3, {1, 4, 35}},
-    {1, 1, 4, false, 3, {1, 2, 67}},         {4, 1, 80, true, 2, {33, 5}},
-    {3, 3, 48, true, 2, {16, 31}},           {2, 1, 64, true, 1, {300}},
+    {9, 3, 64, true, 5, {1, 33, 2, 70, 17}, 0, 0}, {12, 12, 32, false, 4, {5, 1, 40, 18}, 0, 0},
+    {3, 1, 16, true, 3, {7, 1, 33}, 0, 0},         {4, 2, 128, true, 2, {65, 3}, 0, 0},
+    {2, 2, 256, true, 3, {20, 1, 9}, 0, 0},        {5, 1, 96, false, 3, {3, 21, 1}, 0, 0},
+    {8, 1, 8, true, 2, {19, 130}, 0, 0},           {6, 3, 20, true, 3, {1, 4, 35}, 0, 0},
+    {1, 1, 4, false, 3, {1, 2, 67}, 0, 0},         {4, 1, 80, true, 2, {33, 5}, 0, 0},
+    {3, 3, 48, true, 2, {16, 31}, 0, 0},           {2, 1, 64, true, 1, {300}, 0, 0},
+    {4, 2, 256, true, 3, {20, 1, 9}, 7, 2},        {6, 3, 20, true, 3, {1, 4, 35}, 5, 0},
+    {9, 3, 64, true, 3, {1, 70, 33}, 0, 3},        {5, 1, 16, true, 2, {67, 3}, 2, 0},
+    {2, 1, 8, true, 2, {19, 130}, 33, 0.5f},       {3, 1, 32, false, 2, {21, 2}, 0, 1},
 };
 
+/* The first key that a query sees which sees n in all. */
+static int64_t first_key(const Case *c, int64_t n) {
+    return c->window > 0 && n > c->window ? n - c->window : 0;
+}
+
 /* Plain loops for one sequence and one head: fwd, then bwd adding into dk and dv. */
-#define PLAIN(T, fwd, bwd, EXP, LOG)                                                                      \
+#define PLAIN(T, fwd, bwd, EXP, LOG, TANH)                                                                \
     static void fwd(T *o, T *lse, const T *q, const T *k, const T *v, int64_t len, int64_t wide,          \
-                    int64_t narrow, int64_t heads, int64_t d, bool causal, T scale, T *p) {               \
+                    int64_t narrow, int64_t heads, int64_t d, const Case *c_, T scale, T *p) {            \
         for (int64_t i = 0; i < len; i++) {                                                               \
-            int64_t n = causal ? i + 1 : len;                                                             \
+            int64_t n = c_->causal ? i + 1 : len, from = first_key(c_, n);                                \
+            T cap = c_->cap;                                                                              \
             T max = -INFINITY, sum = 0;                                                                   \
-            for (int64_t j = 0; j < n; j++) {                                                             \
+            for (int64_t j = from; j < n; j++) {                                                          \
                 T s = 0;                                                                                  \
                 for (int64_t c = 0; c < d; c++) s += q[i * wide + c] * k[j * narrow + c];                 \
-                p[j] = scale * s;                                                                         \
+                p[j] = cap > 0 ? cap * TANH(scale * s / cap) : scale * s;                                 \
                 max = p[j] > max ? p[j] : max;                                                            \
             }                                                                                             \
-            for (int64_t j = 0; j < n; j++) sum += p[j] = EXP(p[j] - max);                                \
+            for (int64_t j = from; j < n; j++) sum += p[j] = EXP(p[j] - max);                             \
             lse[i * heads] = max + LOG(sum);                                                              \
             for (int64_t c = 0; c < d; c++) {                                                             \
                 T y = 0;                                                                                  \
-                for (int64_t j = 0; j < n; j++) y += p[j] * v[j * narrow + c];                            \
+                for (int64_t j = from; j < n; j++) y += p[j] * v[j * narrow + c];                         \
                 o[i * wide + c] = y / sum;                                                                \
             }                                                                                             \
         }                                                                                                 \
     }                                                                                                     \
     static void bwd(T *dq, T *dk, T *dv, const T *dout, const T *o, const T *lse, const T *q, const T *k, \
                     const T *v, int64_t len, int64_t wide, int64_t narrow, int64_t heads, int64_t d,      \
-                    bool causal, T scale) {                                                               \
+                    const Case *c_, T scale) {                                                            \
         for (int64_t i = 0; i < len; i++) {                                                               \
-            T delta = 0;                                                                                  \
+            int64_t n = c_->causal ? i + 1 : len;                                                         \
+            T cap = c_->cap, delta = 0;                                                                   \
             for (int64_t c = 0; c < d; c++) {                                                             \
                 delta += dout[i * wide + c] * o[i * wide + c];                                            \
                 dq[i * wide + c] = 0;                                                                     \
             }                                                                                             \
-            for (int64_t j = 0; j < (causal ? i + 1 : len); j++) {                                        \
+            for (int64_t j = first_key(c_, n); j < n; j++) {                                              \
                 T s = 0, dp = 0;                                                                          \
                 for (int64_t c = 0; c < d; c++) {                                                         \
                     s += q[i * wide + c] * k[j * narrow + c];                                             \
                     dp += dout[i * wide + c] * v[j * narrow + c];                                         \
                 }                                                                                         \
-                T p = EXP(scale * s - lse[i * heads]), ds = scale * p * (dp - delta);                     \
+                T t = cap > 0 ? TANH(scale * s / cap) : 0, z = cap > 0 ? cap * t : scale * s;             \
+                T p = EXP(z - lse[i * heads]), ds = scale * p * (dp - delta) * (1 - t * t);               \
                 for (int64_t c = 0; c < d; c++) {                                                         \
                     dq[i * wide + c] += ds * k[j * narrow + c];                                           \
                     dk[j * narrow + c] += ds * q[i * wide + c];                                           \
@@ -68,8 +81,8 @@ static const Case cases[] = {
             }                                                                                             \
         }                                                                                                 \
     }
-PLAIN(double, fwd_f64, bwd_f64, exp, log)
-PLAIN(float, fwd_f32, bwd_f32, expf, logf)
+PLAIN(double, fwd_f64, bwd_f64, exp, log, tanh)
+PLAIN(float, fwd_f32, bwd_f32, expf, logf, tanhf)
 
 /* Everything a case needs, in one precision; contiguous. */
 #define PROBLEM(T, Problem, make, solve, drop, fwd, bwd)                                                   \
@@ -104,10 +117,10 @@ PLAIN(float, fwd_f32, bwd_f32, expf, logf)
                 int64_t i = at * wide + h * s->d, j = at * narrow + h / (s->heads / s->groups) * s->d;     \
                 T *lse = x->lse + at * s->heads + h;                                                       \
                 fwd(x->o + i, lse, x->q + i, x->k + j, x->v + j, s->lens[b], wide, narrow, s->heads, s->d, \
-                    s->causal, scale, x->p);                                                               \
+                    s, scale, x->p);                                                                       \
                 if (with_bwd)                                                                              \
                     bwd(x->dq + i, x->dk + j, x->dv + j, x->dout + i, x->o + i, lse, x->q + i, x->k + j,   \
-                        x->v + j, s->lens[b], wide, narrow, s->heads, s->d, s->causal, scale);             \
+                        x->v + j, s->lens[b], wide, narrow, s->heads, s->d, s, scale);                     \
             }                                                                                              \
     }                                                                                                      \
     static void drop(Problem *x) {                                                                         \
@@ -154,7 +167,8 @@ static Run run_make(const Case *s) {
     Rng rng = rng_make(21, (uint64_t)(r.n * 1000 + wide));
     mat_random(&r.qkv, &rng, -2, 2);
     mat_random(&r.dout, &rng, -1, 1);
-    r.shape = (AttentionShape){s->heads, s->groups, s->d, (float)(1 / sqrt((double)s->d)), s->causal};
+    r.shape = (AttentionShape){s->heads,  s->groups, s->d,     (float)(1 / sqrt((double)s->d)),
+                               s->causal, s->cap,    s->window};
     return r;
 }
 
@@ -309,7 +323,11 @@ static double loss(const void *ctx) {
 /* The float64 loops against finite differences; against_float64 ties the operation to them. */
 static void finite_differences(void **state) {
     (void)state;
-    static const Case small[] = {{4, 2, 4, true, 2, {5, 3}}, {2, 2, 8, false, 2, {1, 6}}};
+    static const Case small[] = {{4, 2, 4, true, 2, {5, 3}, 0, 0},
+                                 {2, 2, 8, false, 2, {1, 6}, 0, 0},
+                                 {4, 2, 4, true, 2, {7, 2}, 3, 0.7f},
+                                 {2, 1, 8, true, 1, {6}, 0, 1.5f},
+                                 {2, 1, 8, true, 1, {6}, 2, 0}};
     for (int i = 0; i < COUNT_OF(small); i++) {
         const Case *s = &small[i];
         Run r = run_make(s);
@@ -333,7 +351,7 @@ static void edges(void **state) {
     (void)state;
     Device dev;
     assert_ok(device_open(&dev, "cpu", 2));
-    Case s = {2, 1, 16, true, 2, {3, 20}};
+    Case s = {2, 1, 16, true, 2, {3, 20}, 0, 0};
     Run r = run_make(&s);
     for (int64_t i = 0; i < r.n; i++)
         for (int64_t c = 0; c < 3 * 16; c++) *mat_at(&r.qkv, i, c) *= 100;

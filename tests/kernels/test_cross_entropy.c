@@ -6,6 +6,7 @@
 typedef struct Case {
     int64_t rows, v, c, gap;
     float smoothing, size; /* of x: with 30 the softmax is nearly one-hot */
+    float softcap;
 } Case;
 
 typedef struct Data {
@@ -60,6 +61,7 @@ static Values row_values(const Row *r) {
             z += r->x[i] * (double)r->w[j * c + i];
             s += fabs(r->x[i] * (double)r->w[j * c + i]);
         }
+        if (r->k->softcap > 0.0f) z = (double)r->k->softcap * tanh(z / (double)r->k->softcap);
         r->z[j] = z;
         mean += z / (double)v;
         if (z > o.max) o.max = z;
@@ -75,7 +77,8 @@ static Values row_values(const Row *r) {
     o.nll = o.lse - r->z[r->label];
     o.loss = (1.0 - eps) * o.nll + eps * (o.lse - mean);
     o.entropy = log(sum) - weighted / sum;
-    o.dz = sum_bound(c) * sizes;
+    /* the cap does not spread errors; it adds its own: vec_tanhf's 4e-7 and a rounding */
+    o.dz = sum_bound(c) * sizes + (double)r->k->softcap * 5e-7;
     return o;
 }
 
@@ -155,7 +158,10 @@ static void pack(Device *dev, Arena *mem, Weight *w, const Case *k, const Data *
     assert_ok(matmul_pack(dev, mem, w, t, DT_F32, opts));
 }
 
+static const CrossEntropyOpts none_of_it = {0.0f, 0.0f};
+
 static void one_case(const Case *k, int64_t step) {
+    const CrossEntropyOpts opts = {k->smoothing, k->softcap};
     Data d = data_new(k);
     Out one = out_new(k, k->gap + 2);
     for (int threads = 1; threads <= 3; threads++) {
@@ -165,7 +171,7 @@ static void one_case(const Case *k, int64_t step) {
         assert_ok(device_open(&dev, "cpu", threads));
         pack(&dev, &mem, &w, k, &d);
         Out o = threads == 1 ? one : out_new(k, k->gap + 2);
-        assert_ok(cross_entropy(&dev, out_view(&o), o.dx.t, d.x.t, &w, d.label, d.weight, k->smoothing));
+        assert_ok(cross_entropy(&dev, out_view(&o), o.dx.t, d.x.t, &w, d.label, d.weight, opts));
         mat_intact(&o.dx);
         assert_int_equal(arena_mark(&dev.scratch), 0);
         if (threads == 1) {
@@ -174,7 +180,7 @@ static void one_case(const Case *k, int64_t step) {
             float *loss = test_alloc((size_t)k->rows * sizeof(float));
             CrossEntropyOut only = {NULL, loss, NULL, NULL};
             Tensor none = {NULL, DT_F32, DEVICE_CPU, 2, {0, 0}, 0};
-            assert_ok(cross_entropy(&dev, only, none, d.x.t, &w, d.label, NULL, k->smoothing));
+            assert_ok(cross_entropy(&dev, only, none, d.x.t, &w, d.label, NULL, opts));
             assert_memory_equal(loss, one.loss, (size_t)k->rows * sizeof(float));
             free(loss);
         } else {
@@ -197,7 +203,7 @@ static void row_counts(void **state) {
     (void)state;
     const int64_t rows[] = {1, 33, 63, 64, 65, 130};
     for (int i = 0; i < COUNT_OF(rows); i++) {
-        Case k = {rows[i], 33, 17, i, 0.1f, 2.0f};
+        Case k = {rows[i], 33, 17, i, 0.1f, 2.0f, i % 2 ? 1.5f : 0.0f};
         one_case(&k, 1);
     }
 }
@@ -205,8 +211,9 @@ static void row_counts(void **state) {
 static void vocabularies(void **state) {
     (void)state;
     const Case cases[] = {
-        {3, 1, 5, 0, 0.0f, 1.0f},     {3, 2, 1, 2, 0.1f, 1.0f},      {5, 4097, 33, 1, 0.0f, 1.0f},
-        {3, 4097, 33, 0, 0.1f, 3.0f}, {4, 1024, 48, 0, 0.9f, 10.0f}, {4, 97, 48, 3, 0.0f, 30.0f},
+        {3, 1, 5, 0, 0.0f, 1.0f, 0},      {3, 2, 1, 2, 0.1f, 1.0f, 0},      {5, 4097, 33, 1, 0.0f, 1.0f, 0},
+        {3, 4097, 33, 0, 0.1f, 3.0f, 0},  {4, 1024, 48, 0, 0.9f, 10.0f, 0}, {4, 97, 48, 3, 0.0f, 30.0f, 0},
+        {3, 4097, 33, 0, 0.1f, 3.0f, 30}, {4, 97, 48, 3, 0.0f, 5.0f, 7},
     };
     for (int i = 0; i < COUNT_OF(cases); i++) one_case(&cases[i], 2);
 }
@@ -215,7 +222,7 @@ static void vocabularies(void **state) {
 static void ties(void **state) {
     (void)state;
     enum { V = 2100 };
-    const Case k = {1, V, 1, 0, 0.0f, 1.0f};
+    const Case k = {1, V, 1, 0, 0.0f, 1.0f, 0};
     const int at[][3] = {{0, 1, 2}, {5, 21, 1030}, {15, 16, 17}, {1023, 1024, 2099}, {2097, 2098, 2099}};
     for (int i = 0; i < COUNT_OF(at); i++) {
         Device dev;
@@ -230,7 +237,7 @@ static void ties(void **state) {
         int32_t argmax = -1;
         CrossEntropyOut out = {NULL, NULL, NULL, &argmax};
         Tensor none = {NULL, DT_F32, DEVICE_CPU, 2, {0, 0}, 0};
-        assert_ok(cross_entropy(&dev, out, none, d.x.t, &w, d.label, NULL, 0.0f));
+        assert_ok(cross_entropy(&dev, out, none, d.x.t, &w, d.label, NULL, none_of_it));
         assert_int_equal(argmax, at[i][0]);
         arena_free(&mem);
         device_close(&dev);
@@ -241,7 +248,7 @@ static void ties(void **state) {
 /* A model that broke has to show: a NaN in x makes that row's loss NaN and leaves the others alone. */
 static void nan_shows(void **state) {
     (void)state;
-    const Case k = {3, 97, 8, 0, 0.1f, 1.0f};
+    const Case k = {3, 97, 8, 0, 0.1f, 1.0f, 0};
     Device dev;
     Arena mem;
     Weight w;
@@ -250,7 +257,8 @@ static void nan_shows(void **state) {
     assert_ok(device_open(&dev, "cpu", 2));
     pack(&dev, &mem, &w, &k, &d);
     Out o = out_new(&k, 0);
-    assert_ok(cross_entropy(&dev, out_view(&o), o.dx.t, d.x.t, &w, d.label, d.weight, k.smoothing));
+    assert_ok(cross_entropy(&dev, out_view(&o), o.dx.t, d.x.t, &w, d.label, d.weight,
+                            (CrossEntropyOpts){k.smoothing, 0.0f}));
     assert_true(!isnan(o.loss[0]) && isnan(o.loss[1]) && !isnan(o.loss[2]));
     assert_true(isnan(o.nll[1]) && isnan(o.entropy[1]) && o.argmax[1] >= 0 && o.argmax[1] < k.v);
     assert_true(!isnan(*mat_at(&o.dx, 0, 0)) && isnan(*mat_at(&o.dx, 1, 0)));
@@ -263,7 +271,7 @@ static void nan_shows(void **state) {
 /* Certain and right: the loss is tiny, and what is left of it is right too. */
 static void nearly_zero_loss(void **state) {
     (void)state;
-    const Case k = {1, 2, 1, 0, 0.0f, 1.0f};
+    const Case k = {1, 2, 1, 0, 0.0f, 1.0f, 0};
     Device dev;
     Arena mem;
     Weight w;
@@ -279,7 +287,7 @@ static void nearly_zero_loss(void **state) {
         float nll = NAN;
         CrossEntropyOut out = {&nll, NULL, NULL, NULL};
         Tensor none = {NULL, DT_F32, DEVICE_CPU, 2, {0, 0}, 0};
-        assert_ok(cross_entropy(&dev, out, none, d.x.t, &w, d.label, NULL, 0.0f));
+        assert_ok(cross_entropy(&dev, out, none, d.x.t, &w, d.label, NULL, none_of_it));
         /* log1p: a float sum 1 + e is rounded to u of 1, whatever e */
         double want = log1p(exp(-(double)gaps[i]));
         assert_within(nll, want, 4e-7 * want + ROUND_F32);

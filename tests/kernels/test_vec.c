@@ -22,6 +22,59 @@ VEC_TARGETS static void silu_array(float *y, float *g, const float *x, int64_t n
     }
 }
 
+VEC_TARGETS static void tanh_array(float *y, const float *x, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) y[i] = vec_tanhf(x[i]);
+}
+
+VEC_TARGETS static void gelu_array(float *y, float *g, const float *x, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = vec_gelu_tanh(x[i]);
+        g[i] = vec_gelu_tanh_grad(x[i]);
+    }
+}
+
+static void tanh_accuracy(void **state) {
+    (void)state;
+    enum { N = 4097 };
+    static float x[N], y[N];
+    double worst = 0;
+    for (int part = -40; part < 6; part++) { /* 2^part to 2^(part + 1), both signs */
+        for (int i = 0; i < N; i++) x[i] = ldexpf(1.0f + (float)i / N, part) * (i % 2 ? -1.0f : 1.0f);
+        tanh_array(y, x, N);
+        for (int i = 0; i < N; i++) {
+            double want = tanh((double)x[i]), err = fabs((y[i] - want) / want);
+            if (!(err <= worst)) worst = err;
+        }
+    }
+    print_message("vec_tanhf: largest relative error %.3g\n", worst);
+    assert_true(worst <= 4e-7);
+    assert_true(vec_tanhf(0.0f) == 0.0f && vec_tanhf(1e30f) == 1.0f && vec_tanhf(-INFINITY) == -1.0f);
+    assert_true(isnan(vec_tanhf(NAN)));
+}
+
+/* Its exponent, up to 104 before the result is nothing, is rounded a few times. */
+static void gelu_tanh(void **state) {
+    (void)state;
+    enum { N = 2001 };
+    static float x[N], y[N], g[N];
+    const double k = sqrt(2.0 / acos(-1.0));
+    for (int i = 0; i < N; i++) x[i] = (float)(i - N / 2) * 0.011f;
+    gelu_array(y, g, x, N);
+    for (int i = 0; i < N; i++) {
+        double v = x[i], u = k * (v + 0.044715 * v * v * v), s = 1.0 / (1.0 + exp(-2.0 * u));
+        double rel = 4e-7 + 4.0 * 0x1p-24 * fmin(2.0 * fabs(u), 104.0);
+        assert_true(fabs(y[i] - v * s) <= rel * fabs(v * s) + 1e-36);
+        double one_less = 1.0 / (1.0 + exp(2.0 * u)); /* 1 - s, without cancellation */
+        double grad = s + v * s * one_less * 2.0 * k * (1.0 + 3.0 * 0.044715 * v * v);
+        assert_true(fabs(g[i] - grad) <= 1e-6);
+    }
+    assert_true(isnan(vec_gelu_tanh(NAN)) && isnan(vec_gelu_tanh_grad(NAN)));
+    assert_true(vec_gelu_tanh(-1e30f) == 0.0f && vec_gelu_tanh(1e30f) == 1e30f);
+    assert_true(vec_gelu_tanh_grad(-1e30f) == 0.0f && vec_gelu_tanh_grad(1e30f) == 1.0f);
+}
+
 static void exp_accuracy(void **state) {
     (void)state;
     enum { N = 4097 };
@@ -110,9 +163,10 @@ static void rng_is_the_stream(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_accuracy), cmocka_unit_test(exp_small_arguments),
-        cmocka_unit_test(exp_edges),    cmocka_unit_test(silu),
-        cmocka_unit_test(square_root),  cmocka_unit_test(rng_is_the_stream),
+        cmocka_unit_test(tanh_accuracy), cmocka_unit_test(gelu_tanh),
+        cmocka_unit_test(exp_accuracy),  cmocka_unit_test(exp_small_arguments),
+        cmocka_unit_test(exp_edges),     cmocka_unit_test(silu),
+        cmocka_unit_test(square_root),   cmocka_unit_test(rng_is_the_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

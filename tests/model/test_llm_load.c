@@ -17,7 +17,7 @@ static void config_of_the_tiny_model(void **state) {
     assert_int_equal(c->head_dim, 16);
     assert_int_equal(c->ffn, 80);
     assert_int_equal(c->max_positions, 64);
-    assert_true(c->norm_eps == 1e-5f && c->rope_theta == 1e5f && c->tied);
+    assert_true(c->norm_eps == 1e-5f && c->rope.theta == 1e5f && c->tied);
     assert_int_equal(c->bos, 1);
     assert_int_equal(c->n_eos, 1);
     assert_int_equal(c->eos[0], 2);
@@ -133,16 +133,40 @@ static void bad_configs(void **state) {
         {"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 0", "key 'num_hidden_layers'"},
         {"\"num_key_value_heads\": 1", "\"num_key_value_heads\": 2", "3 attention heads"},
         {"\"num_key_value_heads\": 1", "\"num_key_value_heads\": 3", "k_proj"},
-        {"\"head_dim\": 16", "\"head_dim\": 15", "odd"},
-        {"\"head_dim\": 16", "\"head_dim\": 18", "q_proj"},
+        {"\"head_dim\": 16", "\"head_dim\": 15", "multiple of 4"},
+        {"\"head_dim\": 16", "\"head_dim\": 20", "q_proj"},
+        {"\"head_dim\": 16", "\"head_dim\": 65536", "q_proj"},
+        {"\"head_dim\": 16", "\"head_dim\": -16", "key 'head_dim'"},
         {"\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 0", "positive"},
+        {"\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": 1e300", "positive"},
         {"\"rope_theta\": 100000.0", "\"rope_theta\": -1", "positive"},
+        {"\"rope_theta\": 100000.0", "\"rope_theta\": 1e300", "positive"},
+        {"\"hidden_act\": \"silu\"", "\"hidden_act\": 3", "key 'hidden_act'"},
         {"\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "'hidden_act': 'gelu'"},
         {"\"attention_bias\": false", "\"attention_bias\": true", "attention_bias"},
         {"\"mlp_bias\": false", "\"mlp_bias\": true", "mlp_bias"},
-        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_scaling\": {\"factor\": 2.0}", "rope scaling"},
+        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_scaling\": {\"factor\": 2.0}", "without 'rope_type'"},
+        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_scaling\": 2", "key 'rope_scaling'"},
+        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_scaling\": {\"type\": 3}", "key 'type'"},
+        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}",
+         "rope scaling 'yarn'"},
+        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_scaling\": {\"type\": \"linear\"}", "key 'factor'"},
+        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}",
+         "factor 0"},
+        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_scaling\": {\"type\": \"linear\", \"factor\": -1}",
+         "factor -1"},
         {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_parameters\": {\"rope_type\": \"llama3\"}",
-         "rope scaling"},
+         "key 'factor'"},
+        {"\"head_dim\": 16",
+         "\"head_dim\": 16, \"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8, "
+         "\"low_freq_factor\": 4, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 32}",
+         "low_freq_factor < high_freq_factor"},
+        {"\"head_dim\": 16",
+         "\"head_dim\": 16, \"rope_parameters\": {\"rope_type\": \"llama3\", \"factor\": 8, "
+         "\"low_freq_factor\": 1, \"high_freq_factor\": 4, \"original_max_position_embeddings\": 0}",
+         "original_max_position_embeddings > 0"},
+        {"\"head_dim\": 16", "\"head_dim\": 16, \"rope_parameters\": {\"rope_type\": \"longrope\"}",
+         "rope scaling 'longrope'"},
         {"\"eos_token_id\": 2", "\"eos_token_id\": 97", "eos_token_id"},
         {"\"eos_token_id\": 2", "\"eos_token_id\": \"</s>\"", "eos_token_id"},
         {"\"eos_token_id\": 2", "\"eos_token_id\": [0, 1, 2, 3, 4, 5, 6, 7, 8]", "more than 8"},
@@ -243,7 +267,7 @@ static void optional_keys(void **state) {
     const int32_t eos[] = {2, 7, 9};
     assert_int_equal(llm.cfg.n_eos, 3);
     assert_memory_equal(llm.cfg.eos, eos, sizeof eos);
-    assert_true(llm.cfg.rope_theta == 5e5f);
+    assert_true(llm.cfg.rope.theta == 5e5f);
     llm_free(&llm);
     edit_config(&d, "\"eos_token_id\": 2,", "");
     write_in(&d, "generation_config.json", "{}");

@@ -1,0 +1,15 @@
+#include "kernels/ops.h"
+#include "kernels/vec.h"
+
+VEC_TARGETS
+static void softcap_row(float *x, int64_t c, float cap) {
+    float inverse = 1.0f / cap;
+#pragma omp simd
+    for (int64_t j = 0; j < c; j++) x[j] = cap * vec_tanhf(x[j] * inverse);
+}
+
+Status softcap_fwd_cpu(Device *dev, float *x, int64_t ldx, int64_t n, int64_t c, float cap) {
+#pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
+    for (int64_t i = 0; i < n; i++) softcap_row(x + i * ldx, c, cap);
+    return OK;
+}

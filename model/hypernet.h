@@ -71,8 +71,8 @@ typedef struct Hypernet {
 
 typedef struct HypernetRun {
     bool train; /* dropout on, activations kept for hypernet_backward */
-    bool raw;   /* the heads' numbers as they are */
     uint64_t seed, step;
+    bool raw; /* the heads' numbers as they are */
 } HypernetRun;
 
 /* Number of trainable parameters, without building anything. E_INPUT for a shape that cannot be. */

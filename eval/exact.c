@@ -360,7 +360,7 @@ static Status run_generated(Plan *p, GenEngine *engine, bool *base_done) {
         if (n == 0) continue;
         *base_done = true;
         LoraSet loras;
-        HypernetRun inference = {.train = false};
+        HypernetRun inference = {false, 0, 0};
         start = now_seconds();
         TRY(hypernet_forward(&loras, hn, p->model->dev,
                              tensor_2d(p->embeddings + first * e, DT_F32, last - first, e), inference));

@@ -397,7 +397,6 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
     CHECK(embeddings.dim[0] >= 1 && embeddings.dim[0] <= hn->max_tasks,
           "hypernetwork: %lld tasks of at most %lld", (long long)embeddings.dim[0], (long long)hn->max_tasks);
     CHECK(!run.train || hn->grads, "hypernetwork: a training pass needs training buffers");
-    CHECK(!run.train || run.raw || !hn->output.on, "hypernetwork: the output stage has no backward");
     CHECK(run.step >> 40 == 0, "hypernetwork: step beyond 2^40");
     s->tasks = embeddings.dim[0];
     s->run = run;
@@ -415,7 +414,7 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
     TRY(mlp_fwd(hn, dev, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
     for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_FWD));
     make_set(out, hn, dev, n);
-    if (hn->output.on && !run.raw) hypernet_output_apply(hn, dev, out);
+    if (hn->output.on && !run.train) hypernet_output_apply(hn, dev, out);
     return OK;
 }
 

@@ -45,8 +45,8 @@ typedef struct HypernetTensor {
 } HypernetTensor;
 
 /* What makes an adapter of the heads' numbers z where those are not it already (training by reconstruction):
- * x = z * scale + shift, or x = z * each + shift. Numbers in the order of modules, of each A [L,r,in], B^T
- * [L,r,out]; the same for every task. */
+ * x = z * scale + shift, or x = z * each + shift; a training pass gives z. Numbers in the order of modules,
+ * of each A [L,r,in], B^T [L,r,out]; the same for every task. */
 typedef struct HypernetOutput {
     bool on;
     float scale;
@@ -66,13 +66,12 @@ typedef struct Hypernet {
     Arena acts;                    /* owns: one forward pass's activations, for max_tasks */
     int64_t max_tasks;
     struct HypernetActs *saved; /* view: what backward needs */
-    HypernetOutput output;      /* applied unless a pass is raw */
+    HypernetOutput output;      /* applied outside of training */
 } Hypernet;
 
 typedef struct HypernetRun {
     bool train; /* dropout on, activations kept for hypernet_backward */
     uint64_t seed, step;
-    bool raw; /* the heads' numbers as they are */
 } HypernetRun;
 
 /* Number of trainable parameters, without building anything. E_INPUT for a shape that cannot be. */

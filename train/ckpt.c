@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -185,6 +186,8 @@ static Status read_output(Hypernet *hn, const SafeTensors *st) {
     if (!safetensors_find(st, "output.scale")) return OK;
     TRY(safetensors_get(&x, st, "output.scale", 1, dim));
     if (x.dtype != DT_F32) return status_error(E_INPUT, "%s: tensor 'output.scale': expected F32", st->path);
+    if (!isfinite(tensor_f32(x)[0]))
+        return status_error(E_INPUT, "%s: tensor 'output.scale' is not finite", st->path);
     HypernetOutputInit init = {.scale = (double)tensor_f32(x)[0]};
     for (int kind = 0; kind < 2; kind++) {
         output_tensor(name, dim, hn, kind, 0, 0);

@@ -426,7 +426,8 @@ Status recon_step(ReconStep *out, Recon *r, ReconStepOpts opts) {
             r->index[i * h->n_layers + l] = r->batch_task[i] * h->n_layers + l;
     }
     HypernetRun run = {
-        .train = true, .raw = true, .seed = (uint64_t)r->cfg->seed, .step = (uint64_t)r->info.step};
+
+        .train = true, .seed = (uint64_t)r->cfg->seed, .step = (uint64_t)r->info.step};
     TRY(hypernet_forward(&set, &r->hypernet, r->dev,
                          tensor_2d(r->batch_embeddings, DT_F32, r->n_batch, h->embed), run));
     for (int i = 0; i < h->n_modules; i++) {

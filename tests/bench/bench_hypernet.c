@@ -57,8 +57,7 @@ static Status measure(Device *dev, HypernetSize size, int64_t t, DType dtype) {
     for (int round = 0; round < ROUNDS; round++) {
         double at[4], cpu = cpu_seconds();
         at[0] = now_seconds();
-        TRY(hypernet_forward(&set, &hn, dev, te,
-                             (HypernetRun){.train = true, .seed = 1, .step = (uint64_t)round}));
+        TRY(hypernet_forward(&set, &hn, dev, te, (HypernetRun){true, 1, (uint64_t)round}));
         at[1] = now_seconds();
         TRY(hypernet_backward(&hn, dev, (Tensor){0}));
         at[2] = now_seconds();

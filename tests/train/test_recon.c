@@ -160,6 +160,44 @@ static void reconstruct(const char *name, const char *const *words, bool offset,
     temp_remove(c.dir);
 }
 
+static void refused(const ReconCase *c, const char *const *words, const ReconPaths *paths, const char *part) {
+    char *all[RECON_MAX_WORDS] = {(char *)"encoder=made-up", (char *)"lora.rank=4", (char *)"model="};
+    int n = 3;
+    Config config;
+    Recon recon;
+    for (; *words; words++) all[n++] = (char *)*words;
+    assert_ok(config_load(&config, NULL, n, all));
+    assert_fails(recon_init(&recon, (Device *)&c->dev, &config, paths, true), E_INPUT, part);
+    config_free(&config);
+}
+
+#define REFUSED(paths, part, ...) refused(&c, (const char *const[]){__VA_ARGS__, NULL}, paths, part)
+
+static void test_refused(void **state) {
+    (void)state;
+    ReconCase c, other;
+    recon_case_files(&c, 2);
+    recon_case_files(&other, 1);
+    assert_ok(device_open(&c.dev, "cpu", 1));
+    ReconPaths good = {.library = c.library, .embeddings = c.embeddings}, few = good, none = good, one = good,
+               offset = good;
+    few.embeddings = other.embeddings;
+    none.library = c.offset;
+    one.library = other.library;
+    offset.offset = c.dir;
+    REFUSED(&good, "set them to the library's", "lora.rank=8");
+    REFUSED(&good, "set them to the library's", "lora.alpha=8");
+    REFUSED(&good, "embeddings of made-up, but encoder is minilm-l6-v2", "encoder=minilm-l6-v2");
+    REFUSED(&good, "modules are not those of lora.modules", "lora.modules=q_proj");
+    REFUSED(&few, "no embedding of task 'task1'", "seed=1");
+    REFUSED(&none, "not an HDF5 file", "seed=1");
+    REFUSED(&one, "has no standard deviation", "recon.loss=factorized");
+    REFUSED(&offset, "not an adapter directory", "seed=1");
+    device_close(&c.dev);
+    temp_remove(c.dir);
+    temp_remove(other.dir);
+}
+
 #define LEARN "hypernet.latent=64", "hypernet.head=128"
 
 static void test_reconstruct(void **state) {
@@ -182,10 +220,8 @@ static void test_reconstruct(void **state) {
 int main(void) {
     if (file_is_dir("/dev/shm")) setenv("TMPDIR", "/dev/shm", 0); /* stores flush; a disk takes its time */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_twin),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_epochs),
-        cmocka_unit_test(test_reconstruct),
+        cmocka_unit_test(test_twin),    cmocka_unit_test(test_threads),     cmocka_unit_test(test_epochs),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_reconstruct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

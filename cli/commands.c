@@ -65,9 +65,15 @@ static const Command commands[] = {
      "number of tokens of\n"
      "the continuation, and whether each was the likeliest.",
      cmd_score},
-    {"embed", "Models", "texts to the vectors the hypernetwork sees", "embed --encoder M [FILE|-]",
+    {"embed", "Models", "texts to the vectors the hypernetwork sees",
+     "embed --encoder M [-o X.h5] [--tasks PATH | FILE | -]",
      "echo 'Sort the words.' | t2l embed --encoder minilm-l6-v2",
-     "Each line a text; prints a JSON array of floats a line, of length sqrt(dimension).", cmd_embed},
+     "Each line a text; prints a JSON array of floats a line, of length sqrt(dimension). With -o they go "
+     "into an HDF5\n"
+     "store with their texts, and with --tasks their tasks' names; a call that was stopped is continued by "
+     "the same "
+     "call.",
+     cmd_embed},
     {"tokenize", "Models", "text to token ids, and back",
      "tokenize --model M [--json-in] [FILE|-] [--decode]",
      "echo 'Hello world' | t2l tokenize --model smollm2-135m-instruct",

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/lines.h"
+#include "data/adapter.h"
 #include "model/llm_config.h"
 
 enum { INSPECT_MAX_DIMS = 8 };
@@ -23,7 +24,12 @@ Status inspect_adapter(Cli *cli, const char *dir);
 void inspect_llm(const LlmConfig *c);
 /* A configuration: its hypernetwork's parameters, counted without the models where it has shapes. */
 Status inspect_config(Cli *cli, const char *path);
-/* An HDF5 file: every dataset. */
+/* |scale B A| of module number m in layer l. */
+double inspect_delta_norm(const Adapter *a, int m, int l);
+/* An HDF5 file: a store's records; every dataset of other files. */
 Status inspect_store(Cli *cli, const char *path);
+/* A library's adapters, a store's embeddings. */
+Status inspect_library(Cli *cli, const char *path);
+Status inspect_embeddings(Cli *cli, const char *path);
 
 #endif

@@ -18,14 +18,17 @@ static double delta_norm(const float *a, const float *b, int rank, int64_t in, i
     return sqrt(sum > 0 ? sum : 0);
 }
 
+double inspect_delta_norm(const Adapter *a, int m, int l) {
+    const AdapterModule *w = &a->modules[m];
+    return adapter_scale(a) * delta_norm(w->a + (int64_t)l * a->rank * w->in,
+                                         w->b + (int64_t)l * w->out * a->rank, a->rank, w->in, w->out);
+}
+
 static void print_layers(const Adapter *a, bool as_json) {
-    double scale = adapter_scale(a);
     for (int m = 0; m < a->n_modules; m++) {
-        const AdapterModule *w = &a->modules[m];
-        const char *name = lora_module_name(w->module);
+        const char *name = lora_module_name(a->modules[m].module);
         for (int l = 0; l < a->n_layers; l++) {
-            double norm = scale * delta_norm(w->a + (int64_t)l * a->rank * w->in,
-                                             w->b + (int64_t)l * w->out * a->rank, a->rank, w->in, w->out);
+            double norm = inspect_delta_norm(a, m, l);
             if (as_json)
                 printf("{\"layer\":%d,\"module\":\"%s\",\"delta_norm\":%.9g}\n", l, name, norm);
             else

@@ -1,4 +1,5 @@
 #include "cli/inspect.h"
+#include "data/store.h"
 
 #include <hdf5.h>
 #include <math.h>
@@ -59,7 +60,7 @@ static herr_t visit(hid_t file, const char *name, const H5L_info_t *info, void *
     return 0;
 }
 
-Status inspect_store(Cli *cli, const char *path) {
+static Status list_datasets(Cli *cli, const char *path) {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* its own trail goes to stderr otherwise */
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (file < 0) return status_error(E_INPUT, "%s: not an HDF5 file, or damaged", path);
@@ -69,4 +70,14 @@ Status inspect_store(Cli *cli, const char *path) {
     if (done < 0) return status_error(E_INPUT, "%s: damaged HDF5 file", path);
     if (!cli->json) printf("%lld datasets\n", (long long)v.n);
     return OK;
+}
+
+Status inspect_store(Cli *cli, const char *path) {
+    char *kind = NULL;
+    Status s = store_kind(&kind, path);
+    bool library = kind && strcmp(kind, "lora_library") == 0, texts = kind && strcmp(kind, "embeddings") == 0;
+    free(kind);
+    status_free(s); /* not a store of ours: an HDF5 file still */
+    if (library) return inspect_library(cli, path);
+    return texts ? inspect_embeddings(cli, path) : list_datasets(cli, path);
 }

@@ -15,6 +15,7 @@
 #include "kernels/lora/lora.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
+#include "kernels/recon/recon.h"
 #include "kernels/rmsnorm/rmsnorm.h"
 #include "kernels/rope/rope.h"
 #include "kernels/silu_dropout/silu_dropout.h"
@@ -40,6 +41,8 @@
     X(matmul_bwd)       \
     X(matmul_pack)      \
     X(norm_sumsq)       \
+    X(recon_delta_w)    \
+    X(recon_factor)     \
     X(rmsnorm_fwd)      \
     X(rmsnorm_bwd)      \
     X(rope_table)       \

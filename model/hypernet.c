@@ -158,6 +158,7 @@ void hypernet_free(Hypernet *hn) {
     free(hn->tensors);
     arena_free(&hn->mem);
     arena_free(&hn->acts);
+    arena_free(&hn->output.mem);
     memset(hn, 0, sizeof *hn);
 }
 
@@ -413,6 +414,7 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
     TRY(mlp_fwd(hn, dev, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
     for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_FWD));
     make_set(out, hn, dev, n);
+    if (hn->output.on && !run.train) hypernet_output_apply(hn, dev, out);
     return OK;
 }
 

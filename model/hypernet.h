@@ -44,6 +44,17 @@ typedef struct HypernetTensor {
     LoraModule module; /* of a head; LORA_MODULES elsewhere */
 } HypernetTensor;
 
+/* What makes an adapter of the heads' numbers z where those are not it already (training by reconstruction):
+ * x = z * scale + shift, or x = z * each + shift; a training pass gives z. Numbers in the order of modules,
+ * of each A [L,r,in], B^T [L,r,out]; the same for every task. */
+typedef struct HypernetOutput {
+    bool on;
+    float scale;
+    float *each, *shift; /* view into mem [n]; NULL: none */
+    int64_t n;
+    Arena mem; /* owns */
+} HypernetOutput;
+
 typedef struct Hypernet {
     HypernetConfig cfg;
     DType dtype; /* of its products: DT_F32 (as initialised) or DT_BF16 */
@@ -55,6 +66,7 @@ typedef struct Hypernet {
     Arena acts;                    /* owns: one forward pass's activations, for max_tasks */
     int64_t max_tasks;
     struct HypernetActs *saved; /* view: what backward needs */
+    HypernetOutput output;      /* applied outside of training */
 } Hypernet;
 
 typedef struct HypernetRun {
@@ -81,6 +93,16 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
 /* Gradients of all parameters from the gradients of the last training forward's adapters; hn->grads
  * overwritten. d_embeddings [T,E]: NULL data when not wanted. */
 Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings);
+/* Switches the output stage on: with numbers of its own (each, shift), which start as 1 and 0, or without. */
+typedef struct HypernetOutputInit {
+    double scale;
+    bool each, shift;
+} HypernetOutputInit;
+Status hypernet_output_init(Hypernet *hn, HypernetOutputInit opts);
+/* One factor's span inside output.each and output.shift; f 0: A, 1: B^T. *offset: its first number. */
+int64_t hypernet_output_span(int64_t *offset, const HypernetConfig *cfg, int module_index, int f);
+/* The stage over a set made by this hypernetwork, in place. */
+void hypernet_output_apply(const Hypernet *hn, Device *dev, const LoraSet *set);
 /* Row of the table by name; NULL if there is none. */
 const HypernetTensor *hypernet_find(const Hypernet *hn, const char *name);
 const char *hypernet_size_name(HypernetSize s);

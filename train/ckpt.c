@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -161,6 +162,67 @@ static Status read_span(float *span, const Hypernet *hn, const SafeTensors *st, 
     return OK;
 }
 
+static const char *const output_kinds[] = {"each", "shift"};
+
+/* "output.each.q_proj.A" and its place; B is kept as B^T [L,r,out]. Returns its shape. */
+static const float *output_tensor(char name[96], int64_t dim[3], const Hypernet *hn, int kind, int module,
+                                  int f) {
+    const HypernetConfig *c = &hn->cfg;
+    const float *span = kind ? hn->output.shift : hn->output.each;
+    int64_t offset, n = hypernet_output_span(&offset, c, module, f);
+    snprintf(name, 96, "output.%s.%s.%s", output_kinds[kind], lora_module_name(c->modules[module]),
+             f ? "Bt" : "A");
+    dim[0] = c->n_layers;
+    dim[1] = c->rank;
+    dim[2] = n / (c->n_layers * c->rank);
+    return span ? span + offset : NULL;
+}
+
+/* The output stage, where the checkpoint has one. */
+static Status read_output(Hypernet *hn, const SafeTensors *st) {
+    Tensor x;
+    char name[96];
+    int64_t dim[3] = {1};
+    if (!safetensors_find(st, "output.scale")) return OK;
+    TRY(safetensors_get(&x, st, "output.scale", 1, dim));
+    if (x.dtype != DT_F32) return status_error(E_INPUT, "%s: tensor 'output.scale': expected F32", st->path);
+    if (!isfinite(tensor_f32(x)[0]))
+        return status_error(E_INPUT, "%s: tensor 'output.scale' is not finite", st->path);
+    HypernetOutputInit init = {.scale = (double)tensor_f32(x)[0]};
+    for (int kind = 0; kind < 2; kind++) {
+        output_tensor(name, dim, hn, kind, 0, 0);
+        if (safetensors_find(st, name)) *(kind ? &init.shift : &init.each) = true;
+    }
+    TRY(hypernet_output_init(hn, init));
+    for (int i = 0; i < 4 * hn->cfg.n_modules; i++) {
+        int kind = i & 1;
+        float *to = (float *)output_tensor(name, dim, hn, kind, i / 4, i >> 1 & 1);
+        if (!to) continue;
+        TRY(safetensors_get(&x, st, name, 3, dim));
+        if (x.dtype != DT_F32)
+            return status_error(E_INPUT, "%s: tensor '%s': expected F32, found %s", st->path, name,
+                                dtype_name(x.dtype));
+        memcpy(to, x.data, (size_t)tensor_numel(x) * sizeof(float));
+    }
+    return OK;
+}
+
+/* Adds the output stage's tensors; names: room for 4 a module and one more. */
+static int64_t list_output(SafeEntry *e, char (*names)[96], Hypernet *hn) {
+    int64_t n = 0, dim[3];
+    if (!hn->output.on) return 0;
+    snprintf(names[n], 96, "output.scale");
+    e[n] = (SafeEntry){names[n], tensor_1d(&hn->output.scale, DT_F32, 1)};
+    n++;
+    for (int i = 0; i < 4 * hn->cfg.n_modules; i++) {
+        const float *x = output_tensor(names[n], dim, hn, i & 1, i / 4, i >> 1 & 1);
+        if (!x) continue;
+        e[n] = (SafeEntry){names[n], tensor_3d((float *)x, DT_F32, dim[0], dim[1], dim[2])};
+        n++;
+    }
+    return n;
+}
+
 static Status check_file(const cJSON *state, const char *dir, const char *name) {
     char found[65];
     const char *want;
@@ -210,6 +272,7 @@ Status ckpt_load(Hypernet *hn, const char *ckpt) {
     TRY(open_params(&st, &dir, ckpt));
     Status s = check_files(dir, hn->m != NULL);
     if (status_is_ok(s)) s = read_span(hn->params, hn, &st, "");
+    if (status_is_ok(s)) s = read_output(hn, &st);
     safetensors_close(&st);
     if (status_is_ok(s) && hn->m) s = load_moments(hn, dir);
     free(dir);
@@ -243,7 +306,7 @@ static Status write_file(cJSON *sha, const char *dir, const char *name, const Sa
 }
 
 static Status write_contents(const char *dir, const Hypernet *hn, const CkptInfo *info) {
-    int64_t n = 2 * (int64_t)hn->n_tensors;
+    int64_t n = 2 * (int64_t)hn->n_tensors + 4 * LORA_MODULES + 1;
     SafeEntry *e = malloc((size_t)n * sizeof *e);
     char(*names)[96] = malloc((size_t)n * sizeof *names);
     char *text = info_text(info), *path = path_join(dir, "state.json");
@@ -252,8 +315,9 @@ static Status write_contents(const char *dir, const Hypernet *hn, const CkptInfo
     if (status_is_ok(s)) {
         SafeMeta meta = {"t2l", text};
         cJSON_AddNumberToObject(state, "step", (double)info->step);
-        s = write_file(sha, dir, "hypernet.safetensors", e, list_span(e, names, hn, hn->params, ""), &meta,
-                       1);
+        int64_t k = list_span(e, names, hn, hn->params, "");
+        k += list_output(e + k, names + k, (Hypernet *)hn);
+        s = write_file(sha, dir, "hypernet.safetensors", e, k, &meta, 1);
     }
     if (status_is_ok(s) && hn->m) {
         int64_t k = list_span(e, names, hn, hn->m, "m.");

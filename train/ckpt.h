@@ -1,5 +1,6 @@
 /* Checkpoints of a hypernetwork: RUN/ckpt/step_00001000/ holds hypernet.safetensors (parameters; the metadata
- * says all that is needed to rebuild it and whom it was trained for), optimizer.safetensors (both Adam
+ * says all that is needed to rebuild it and whom it was trained for; its output stage, if it has one:
+ * output.scale [1], output.each.<module>.A|Bt, output.shift.<module>.A|Bt), optimizer.safetensors (both Adam
  * moments) and state.json (step, and the SHA-256 of the other two). RUN/ckpt/last and RUN/ckpt/best are
  * links. A checkpoint is written under a temporary name, flushed and renamed. A CKPT argument is such a
  * folder, a link to one, or a run folder (then: best). */

@@ -89,6 +89,16 @@ static const Key keys[] = {
     I(train.save_every, "10000", 0, BIG, "steps between checkpoints; 0: only at the end", "reference"),
     I(train.log_every, "10", 1, BIG, "steps between lines of metrics.jsonl", "chosen"),
 
+    S(recon.library, "\"\"", "targets of `train recon`: a store of adapters, one a task", "chosen"),
+    S(recon.embeddings, "\"\"", "a store of embedded descriptions; empty: data.tasks through the encoder",
+      "chosen"),
+    C(recon.loss, "\"delta_w\"", "delta_w|factorized", "L1 of B A, or of A and B apart", "paper, 3"),
+    N(recon.c, "10000", 1e-6, 1e12, "delta_w: targets are multiplied by this", "reference"),
+    B(recon.zscore, "true", "factorized: targets less their mean, divided by their standard deviation",
+      "reference"),
+    S(recon.offset, "\"\"", "an adapter folder: taken off the targets, added back to what is generated",
+      "reference"),
+
     I(eval.examples, "0", 0, BIG, "test examples a held-out task; 0: all", "chosen"),
     I(eval.seen_examples, "0", 0, BIG, "test examples a task that was trained; 0: all", "chosen"),
     I(eval.descriptions, "3", 1, 1024, "unseen descriptions a task", "paper, 4"),

@@ -54,6 +54,11 @@ typedef struct Config {
         int64_t save_every, log_every;
     } train;
     struct {
+        const char *library, *embeddings, *loss, *offset;
+        bool zscore;
+        double c;
+    } recon;
+    struct {
         int64_t examples, seen_examples, descriptions, max_new_tokens, slots;
     } eval;
     ConfigShapes shapes;

@@ -1,5 +1,7 @@
 /* The command line's promises: help, suggestions, exit codes, precedence of configuration, hostile files;
  * and, where the models are in the cache, that lines go in and come out. */
+#include "tests/test_util.h"
+#include "data/library.h"
 #include "tests/cli/run.h"
 
 #include <cjson/cJSON.h>
@@ -281,6 +283,34 @@ static void test_doctor(void **state) {
     run_free(&r);
 }
 
+static void test_inspect_library(void **state) {
+    (void)state;
+    Library lib;
+    char base[] = "tiny", folder[PATH_MAX], path[PATH_MAX + 8];
+    Adapter a = {.n_layers = 1,
+                 .rank = 1,
+                 .alpha = 2,
+                 .n_modules = 1,
+                 .modules = {{.module = Q_PROJ, .in = 2, .out = 2}}};
+    assert_ok(adapter_alloc(&a));
+    a.base_model = base;
+    a.modules[0].a[0] = 3;
+    a.modules[0].b[1] = 4; /* scale 2: |delta W| = 24 */
+    temp_make(folder);
+    snprintf(path, sizeof path, "%s/x.h5", folder);
+    assert_ok(library_create(&lib, path, &a, 1));
+    assert_ok(library_append(&lib, "sorter", &a, "{\"steps\":7}"));
+    library_close(&lib);
+    run_expect(RUN("inspect", path, "--json"), 0,
+               "{\"record\":0,\"name\":\"sorter\",\"delta_norm\":24,\"facts\":\"{\\\"steps\\\":7}\"}", NULL);
+    run_expect(RUN("inspect", path), 0, "q_proj    A 1 x 2, B 2 x 1", NULL);
+    assert_int_equal(truncate(path, 3000), 0);
+    run_expect(RUN("inspect", path), 3, NULL, "x.h5: not an HDF5 file, or damaged");
+    a.base_model = NULL;
+    adapter_free(&a);
+    temp_remove(folder);
+}
+
 static void test_inspect(void **state) {
     (void)state;
     static const struct {
@@ -326,6 +356,7 @@ int main(void) {
         cmocka_unit_test(test_config_keys),
         cmocka_unit_test(test_doctor),
         cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_inspect_library),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -144,6 +144,14 @@ static void test_embed(void **state) {
     assert_float_equal(sum, n, 0.01 * n); /* length sqrt(E) */
     cJSON_Delete(first);
     run_free(&r);
+    /* into a store, continued by the same input with more behind it */
+    const char *more = "Sort the words.\nsort the words\nCount them.\n";
+    run_expect(RUN_INPUT("Sort the words.\n", "embed", "--encoder", ENCODER, "-o", "e.h5"), 0, "e.h5", NULL);
+    run_expect(RUN_INPUT(more, "embed", "--encoder", ENCODER, "-o", "e.h5"), 0, "e.h5", NULL);
+    run_expect(RUN("inspect", "e.h5", "--json"), 0, "\"records\":3,\"width\":384", NULL);
+    run_expect(RUN("inspect", "e.h5", "--json"), 0, "\"text\":\"Count them.\",\"norm\":19.59", NULL);
+    run_expect(RUN_INPUT("Other.\n", "embed", "--encoder", ENCODER, "-o", "e.h5"), 3, NULL,
+               "its record 0 is another text");
 }
 
 #define TINY                                                                                            \

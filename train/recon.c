@@ -1,0 +1,450 @@
+#include "train/recon.h"
+#include "base/progress.h"
+#include "base/rng.h"
+#include "data/embeddings.h"
+#include "data/tasks.h"
+#include "kernels/ops.h"
+#include "model/encoder.h"
+#include "train/schedule.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Random streams under the run's seed: the order of an epoch, and the draws of a step. */
+#define ORDER_STREAM ((uint64_t)3 << 56)
+#define DRAW_STREAM ((uint64_t)4 << 56)
+#define STD_EPS 1e-10 /* method.md 5 */
+
+static Status no_memory(void) {
+    return status_error(E_ENV, "training by reconstruction: out of memory");
+}
+
+static bool is_delta_w(const Config *c) {
+    return strcmp(c->recon.loss, "delta_w") == 0;
+}
+
+/* ---- targets ---- */
+
+static Status check_library(const Library *lib, const Config *c) {
+    const Adapter *s = &lib->shape;
+    const char *path = lib->store.path;
+    if (lib->store.n == 0) return status_error(E_INPUT, "%s: holds no adapters", path);
+    if (s->rank != c->lora.rank || fabs(adapter_scale(s) - c->lora.alpha / sqrt((double)c->lora.rank)) > 1e-6)
+        return status_error(
+            E_INPUT,
+            "%s: adapters of rank %d and scale %g; lora.rank is %lld and lora.alpha gives %g: set them "
+            "to the library's",
+            path, s->rank, adapter_scale(s), (long long)c->lora.rank,
+            c->lora.alpha / sqrt((double)c->lora.rank));
+    if (s->base_model[0] && strcmp(s->base_model, c->model) != 0)
+        return status_error(E_INPUT, "%s: adapters of %s, but model is %s", path, s->base_model, c->model);
+    bool same = s->n_modules == c->lora.modules.n;
+    for (int i = 0; same && i < s->n_modules; i++)
+        same = strcmp(lora_module_name(s->modules[i].module), c->lora.modules.name[i]) == 0;
+    if (!same)
+        return status_error(E_INPUT, "%s: its adapters' modules are not those of lora.modules, in that order",
+                            path);
+    if (!is_delta_w(c) && c->recon.zscore && lib->store.n < 2)
+        return status_error(
+            E_INPUT, "%s: one adapter has no standard deviation; at least two, or recon.zscore=false", path);
+    return OK;
+}
+
+/* Binds a set of n adapters of this shape. */
+static void bind_set(LoraSet *set, Arena *mem, const Adapter *shape, int64_t n) {
+    *set = (LoraSet){.n_adapters = n, .n_layers = shape->n_layers, .rank = shape->rank};
+    for (int i = 0; i < shape->n_modules; i++) {
+        const AdapterModule *m = &shape->modules[i];
+        LoraView v = {
+            .a_stride = set->rank * m->in, .bt_stride = set->rank * m->out, .lda = m->in, .ldb = m->out};
+        v.a = arena_f32(mem, n * set->n_layers * v.a_stride);
+        v.bt = arena_f32(mem, n * set->n_layers * v.bt_stride);
+        set->on[m->module] = true;
+        set->w[m->module] = v;
+    }
+}
+
+/* Adapter t of a set, times `scale`. */
+static void put_adapter(LoraSet *set, int64_t t, const Adapter *a, float scale) {
+    int64_t layers = set->n_layers, r = set->rank;
+    for (int i = 0; i < a->n_modules; i++) {
+        const AdapterModule *m = &a->modules[i];
+        LoraView v = set->w[m->module];
+        float *to = v.a + t * layers * v.a_stride;
+        for (int64_t k = 0; k < layers * r * m->in; k++) to[k] = scale * m->a[k];
+        for (int64_t l = 0; l < layers; l++)
+            for (int64_t j = 0; j < r; j++)
+                for (int64_t o = 0; o < m->out; o++)
+                    v.bt[(t * layers + l) * v.bt_stride + j * m->out + o] =
+                        scale * m->b[(l * m->out + o) * r + j];
+    }
+}
+
+/* One factor of all adapters of a set: n tasks of `size` numbers, one after another. */
+typedef struct Span {
+    float *x;
+    int64_t size, at; /* at: in the output stage */
+} Span;
+
+static Span span_of(const LoraSet *set, const HypernetConfig *cfg, int i, int f) {
+    LoraView v = set->w[cfg->modules[i]];
+    Span s = {.x = f ? v.bt : v.a};
+    s.size = hypernet_output_span(&s.at, cfg, i, f);
+    return s;
+}
+
+/* Targets less their mean, over their standard deviation; both go to the output stage. */
+static void zscore(const Recon *r, const HypernetOutput *out) {
+    int64_t n = r->n_tasks;
+    for (int i = 0; i < 2 * r->info.hypernet.n_modules; i++) {
+        Span s = span_of(&r->targets, &r->info.hypernet, i / 2, i % 2);
+#pragma omp parallel for num_threads(r->dev->n_threads) schedule(static)
+        for (int64_t k = 0; k < s.size; k++) {
+            double mean = 0, square = 0;
+            for (int64_t t = 0; t < n; t++) mean += (double)s.x[t * s.size + k];
+            mean /= (double)n;
+            for (int64_t t = 0; t < n; t++) {
+                double d = (double)s.x[t * s.size + k] - mean;
+                square += d * d;
+            }
+            double std = sqrt(square / (double)(n - 1)) + STD_EPS;
+            out->each[s.at + k] = (float)std;
+            out->shift[s.at + k] += (float)mean; /* to an offset */
+            for (int64_t t = 0; t < n; t++)
+                s.x[t * s.size + k] = (float)(((double)s.x[t * s.size + k] - mean) / std);
+        }
+    }
+}
+
+/* The offset into the output stage (not for zscore), and off the targets or, for delta_w, beside them. */
+static void take_offset(Recon *r, const Adapter *a, LoraSet *one) {
+    const Config *c = r->cfg;
+    const HypernetConfig *h = &r->info.hypernet;
+    float *shift = r->hypernet.output.shift;
+    put_adapter(one, 0, a, 1.0f);
+    for (int i = 0; i < 2 * h->n_modules; i++) {
+        Span o = span_of(one, h, i / 2, i % 2), t = span_of(&r->targets, h, i / 2, i % 2);
+        memcpy(shift + o.at, o.x, (size_t)o.size * sizeof(float));
+        for (int64_t k = 0; !is_delta_w(c) && k < r->n_tasks * t.size; k++) t.x[k] -= o.x[k % o.size];
+    }
+    if (is_delta_w(c)) put_adapter(one, 0, a, (float)sqrt(c->recon.c));
+}
+
+static Status load_offset(Recon *r, const char *dir) {
+    AdapterShape shape = {.n_layers = r->shape.n_layers};
+    Adapter a;
+    for (int i = 0; i < r->shape.n_modules; i++) {
+        shape.in[r->shape.modules[i].module] = r->shape.modules[i].in;
+        shape.out[r->shape.modules[i].module] = r->shape.modules[i].out;
+    }
+    TRY(adapter_load(&a, dir, &shape));
+    Status st = OK;
+    if (a.rank != r->shape.rank || a.n_modules != r->shape.n_modules ||
+        fabs(adapter_scale(&a) - adapter_scale(&r->shape)) > 1e-6)
+        st = status_error(E_INPUT,
+                          "%s: rank %d, %d modules and scale %g; the library's adapters have %d, %d and %g",
+                          dir, a.rank, a.n_modules, adapter_scale(&a), r->shape.rank, r->shape.n_modules,
+                          adapter_scale(&r->shape));
+    if (status_is_ok(st)) take_offset(r, &a, &r->offset);
+    if (!is_delta_w(r->cfg)) r->offset.n_adapters = 0; /* nothing to add in a step */
+    adapter_free(&a);
+    return st;
+}
+
+static Status load_targets(Recon *r, const Library *lib, bool quiet) {
+    Status st = OK;
+    Progress p = progress_begin("library", "adapters", r->n_tasks, quiet);
+    for (int64_t t = 0; t < r->n_tasks && status_is_ok(st); t++) {
+        Adapter a;
+        st = library_read(&a, lib, t);
+        if (!status_is_ok(st)) break;
+        put_adapter(&r->targets, t, &a, 1.0f);
+        adapter_free(&a);
+        progress_update(&p, t + 1, NULL);
+    }
+    progress_end(&p, NULL);
+    return st;
+}
+
+/* ---- descriptions ---- */
+
+/* Rows of a store whose task is `name`; appended to r->embeddings. */
+static Status rows_of(Recon *r, const Embeddings *e, char *const *names, const char *name) {
+    for (int64_t i = 0; i < e->store.n; i++)
+        if (strcmp(names[i], name) == 0)
+            TRY(embeddings_read(NULL, NULL, r->embeddings + e->width * r->n_embeddings++, e, i));
+    return OK;
+}
+
+static Status missing(const char *where, const char *task, const char *what) {
+    return status_error(E_INPUT, "%s: no %s of task '%s', which the library has an adapter for", where, what,
+                        task);
+}
+
+static Status from_store(Recon *r, const Library *lib, const char *path, int64_t *width) {
+    Embeddings e;
+    TRY(embeddings_open(&e, path, STORE_READ));
+    char **names = calloc((size_t)e.store.n + 1, sizeof *names);
+    *width = e.width;
+    r->embeddings = malloc((size_t)((e.store.n + 1) * e.width) * sizeof(float));
+    Status st = names && r->embeddings ? OK : no_memory();
+    for (int64_t i = 0; i < e.store.n && status_is_ok(st); i++)
+        st = embeddings_read(&names[i], NULL, NULL, &e, i);
+    for (int64_t t = 0; t < r->n_tasks && status_is_ok(st); t++) {
+        r->first[t] = r->n_embeddings;
+        st = rows_of(r, &e, names, lib->names[t]);
+        if (status_is_ok(st) && r->n_embeddings == r->first[t])
+            st = missing(path, lib->names[t], "embedding");
+    }
+    if (status_is_ok(st) && strcmp(e.encoder, r->cfg->encoder) != 0)
+        st = status_error(E_INPUT, "%s: embeddings of %s, but encoder is %s", path, e.encoder,
+                          r->cfg->encoder);
+    for (int64_t i = 0; names && i < e.store.n; i++) free(names[i]);
+    free(names);
+    embeddings_close(&e);
+    return st;
+}
+
+static Status from_tasks(Recon *r, const Library *lib, const ReconPaths *paths, int64_t *width, bool quiet) {
+    TaskSet tasks;
+    Encoder encoder;
+    TRY(tasks_load(&tasks, paths->tasks));
+    Status st = OK;
+    for (int64_t t = 0; t < r->n_tasks && status_is_ok(st); t++) {
+        const Task *task = tasks_find(&tasks, lib->names[t]);
+        r->first[t] = r->n_embeddings;
+        if (task)
+            r->n_embeddings += task->n_descriptions;
+        else
+            st = missing(paths->tasks, lib->names[t], "description");
+    }
+    if (status_is_ok(st)) st = encoder_load(&encoder, r->dev, paths->encoder);
+    if (!status_is_ok(st)) {
+        tasks_free(&tasks);
+        return st;
+    }
+    *width = encoder_width(&encoder);
+    r->embeddings = malloc((size_t)(r->n_embeddings * *width) * sizeof(float));
+    if (!r->embeddings) st = no_memory();
+    Progress p = progress_begin("embed", "descriptions", r->n_embeddings, quiet);
+    for (int64_t t = 0; t < r->n_tasks && status_is_ok(st); t++) {
+        const Task *task = tasks_find(&tasks, lib->names[t]);
+        st = encoder_embed(&encoder, r->dev, r->embeddings + r->first[t] * *width, task->descriptions,
+                           task->n_descriptions);
+        progress_update(&p, r->first[t] + task->n_descriptions, NULL);
+    }
+    progress_end(&p, NULL);
+    encoder_free(&encoder);
+    tasks_free(&tasks);
+    return st;
+}
+
+/* ---- init ---- */
+
+static void hypernet_config(HypernetConfig *h, const Config *cfg, const Adapter *shape, int64_t embed) {
+    *h = (HypernetConfig){.size = cfg->hypernet.size[0] == 'S'   ? HYPERNET_S
+                                  : cfg->hypernet.size[0] == 'M' ? HYPERNET_M
+                                                                 : HYPERNET_L,
+                          .embed = embed,
+                          .latent = cfg->hypernet.latent,
+                          .head = cfg->hypernet.head,
+                          .rank = cfg->lora.rank,
+                          .n_layers = shape->n_layers,
+                          .n_modules = shape->n_modules,
+                          .dropout = cfg->hypernet.dropout,
+                          .lora_scale = cfg->lora.alpha / sqrt((double)cfg->lora.rank),
+                          .lora_dropout = cfg->lora.dropout,
+                          .learned_positions = strcmp(cfg->hypernet.rank_positions, "learned") == 0,
+                          .head_bias = is_delta_w(cfg) || !cfg->recon.zscore};
+    for (int i = 0; i < shape->n_modules; i++) {
+        LoraModule m = shape->modules[i].module;
+        h->modules[i] = m;
+        h->in[m] = shape->modules[i].in;
+        h->out[m] = shape->modules[i].out;
+    }
+}
+
+static void recon_bind(Recon *r, int64_t embed, bool offset) {
+    int64_t tasks = r->cfg->train.batch_tasks, layers = r->shape.n_layers;
+    r->batch_task = arena_alloc(&r->mem, (size_t)tasks * sizeof(int64_t));
+    r->batch_row = arena_alloc(&r->mem, (size_t)tasks * sizeof(int64_t));
+    r->index = arena_alloc(&r->mem, (size_t)(tasks * layers) * sizeof(int64_t));
+    r->batch_embeddings = arena_f32(&r->mem, tasks * embed);
+    bind_set(&r->targets, &r->mem, &r->shape, r->n_tasks);
+    if (offset) bind_set(&r->offset, &r->mem, &r->shape, 1);
+}
+
+static Status init_hypernet(Recon *r, int64_t embed, bool offset) {
+    const Config *c = r->cfg;
+    hypernet_config(&r->info.hypernet, c, &r->shape, embed);
+    HypernetInit init = {.training = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
+    TRY(hypernet_init(&r->hypernet, r->dev, &r->info.hypernet, init));
+    r->info.model = strdup(c->model);
+    r->info.encoder = strdup(c->encoder);
+    r->info.prompt = strdup(c->data.prompt);
+    r->info.lora_alpha = c->lora.alpha;
+    if (!r->info.model || !r->info.encoder || !r->info.prompt) return no_memory();
+    bool z = !is_delta_w(c) && c->recon.zscore;
+    HypernetOutputInit out = {
+        .scale = is_delta_w(c) ? 1.0 / sqrt(c->recon.c) : 1.0, .each = z, .shift = z || offset};
+    return hypernet_output_init(&r->hypernet, out);
+}
+
+static Status init_from(Recon *r, const Library *lib, const ReconPaths *paths, bool quiet) {
+    const Config *c = r->cfg;
+    int64_t embed = 0;
+    TRY(check_library(lib, c));
+    r->n_tasks = c->data.max_tasks > 0 && c->data.max_tasks < lib->store.n ? c->data.max_tasks : lib->store.n;
+    r->shape = lib->shape;
+    r->shape.base_model = NULL;
+    r->first = malloc((size_t)(r->n_tasks + 1) * sizeof(int64_t));
+    r->order = malloc((size_t)r->n_tasks * sizeof(int64_t));
+    if (!r->first || !r->order) return no_memory();
+    if (paths->embeddings)
+        TRY(from_store(r, lib, paths->embeddings, &embed));
+    else
+        TRY(from_tasks(r, lib, paths, &embed, quiet));
+    r->first[r->n_tasks] = r->n_embeddings;
+    TRY(init_hypernet(r, embed, paths->offset != NULL));
+    r->mem = arena_measure("targets of reconstruction");
+    recon_bind(r, embed, paths->offset != NULL);
+    TRY(arena_commit(&r->mem));
+    recon_bind(r, embed, paths->offset != NULL);
+    TRY(load_targets(r, lib, quiet));
+    if (paths->offset) TRY(load_offset(r, paths->offset));
+    if (r->hypernet.output.each) zscore(r, &r->hypernet.output);
+    return OK;
+}
+
+Status recon_init(Recon *r, Device *dev, const Config *cfg, const ReconPaths *paths, bool quiet) {
+    Library lib;
+    memset(r, 0, sizeof *r);
+    r->cfg = cfg;
+    r->dev = dev;
+    r->epoch = -1;
+    TRY(library_open(&lib, paths->library, STORE_READ));
+    Status st = init_from(r, &lib, paths, quiet);
+    library_close(&lib);
+    if (!status_is_ok(st)) recon_free(r);
+    return st;
+}
+
+void recon_free(Recon *r) {
+    hypernet_free(&r->hypernet);
+    ckpt_info_free(&r->info);
+    arena_free(&r->mem);
+    free(r->embeddings);
+    free(r->first);
+    free(r->order);
+    memset(r, 0, sizeof *r);
+}
+
+/* ---- steps ---- */
+
+static void shuffle(Recon *r, int64_t epoch) {
+    if (r->epoch == epoch) return;
+    Rng rng = rng_make((uint64_t)r->cfg->seed, ORDER_STREAM + (uint64_t)epoch);
+    for (int64_t i = 0; i < r->n_tasks; i++) r->order[i] = i;
+    for (int64_t i = r->n_tasks - 1; i > 0; i--) {
+        int64_t j = rng_below(&rng, (uint32_t)(i + 1)), t = r->order[i];
+        r->order[i] = r->order[j];
+        r->order[j] = t;
+    }
+    r->epoch = epoch;
+}
+
+void recon_batch(Recon *r, int64_t step) {
+    int64_t most = r->cfg->train.batch_tasks, per_epoch = (r->n_tasks + most - 1) / most,
+            from = step % per_epoch * most;
+    shuffle(r, step / per_epoch);
+    Rng rng = rng_make((uint64_t)r->cfg->seed, DRAW_STREAM + (uint64_t)step);
+    r->n_batch = r->n_tasks - from < most ? r->n_tasks - from : most;
+    for (int64_t i = 0; i < r->n_batch; i++) {
+        int64_t t = r->order[from + i];
+        r->batch_task[i] = t;
+        r->batch_row[i] = r->first[t] + rng_below(&rng, (uint32_t)(r->first[t + 1] - r->first[t]));
+    }
+}
+
+/* x [n adapters, size] += one [size]; rows of x are ld apart, of `columns` numbers. */
+static void add_offset(float *x, int64_t stride, int64_t ld, const float *one, int64_t tasks, int64_t layers,
+                       int64_t rank, int64_t columns) {
+    for (int64_t i = 0; i < tasks * layers; i++)
+        for (int64_t j = 0; j < rank; j++) {
+            float *to = x + i * stride + j * ld;
+            const float *from = one + (i % layers * rank + j) * columns;
+            for (int64_t k = 0; k < columns; k++) to[k] += from[k];
+        }
+}
+
+/* Loss and gradients of a module of the batch. */
+static Status module_loss(double *loss, const Recon *r, const LoraSet *set, LoraModule m) {
+    const Config *c = r->cfg;
+    const HypernetConfig *h = &r->info.hypernet;
+    LoraView w = set->w[m];
+    ReconShape shape = {.items = r->n_batch * h->n_layers,
+                        .rank = h->rank,
+                        .in = h->in[m],
+                        .out = h->out[m],
+                        .c = (float)c->recon.c,
+                        .weight = 1.0 / h->n_modules};
+    if (!is_delta_w(c)) return recon_factor(r->dev, loss, set->g[m], w, r->targets.w[m], r->index, shape);
+    if (r->offset.n_adapters > 0) {
+        LoraView o = r->offset.w[m];
+        add_offset(w.a, w.a_stride, w.lda, o.a, r->n_batch, h->n_layers, h->rank, h->in[m]);
+        add_offset(w.bt, w.bt_stride, w.ldb, o.bt, r->n_batch, h->n_layers, h->rank, h->out[m]);
+    }
+    return recon_delta_w(r->dev, loss, set->g[m], w, r->targets.w[m], r->index, shape);
+}
+
+static Status update(ReconStep *out, Recon *r, double sumsq) {
+    const Config *c = r->cfg;
+    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)c->train.steps);
+    out->lr = schedule_lr(c->train.lr, r->info.step, warmup, c->train.steps);
+    r->info.step++;
+    AdamwOpts o = {.lr = out->lr,
+                   .beta1 = c->train.beta1,
+                   .beta2 = c->train.beta2,
+                   .eps = c->train.eps,
+                   .decay = c->train.weight_decay,
+                   .grad_scale = schedule_clip(sumsq, c->train.clip),
+                   .step = r->info.step};
+    Hypernet *h = &r->hypernet;
+    return adamw(r->dev, h->params, h->m, h->v, h->grads, h->n_params, o);
+}
+
+Status recon_step(ReconStep *out, Recon *r, ReconStepOpts opts) {
+    const HypernetConfig *h = &r->info.hypernet;
+    LoraSet set;
+    memset(out, 0, sizeof *out);
+    recon_batch(r, r->info.step);
+    for (int64_t i = 0; i < r->n_batch; i++) {
+        memcpy(r->batch_embeddings + i * h->embed, r->embeddings + r->batch_row[i] * h->embed,
+               (size_t)h->embed * sizeof(float));
+        for (int64_t l = 0; l < h->n_layers; l++)
+            r->index[i * h->n_layers + l] = r->batch_task[i] * h->n_layers + l;
+    }
+    HypernetRun run = {
+
+        .train = true, .seed = (uint64_t)r->cfg->seed, .step = (uint64_t)r->info.step};
+    TRY(hypernet_forward(&set, &r->hypernet, r->dev,
+                         tensor_2d(r->batch_embeddings, DT_F32, r->n_batch, h->embed), run));
+    for (int i = 0; i < h->n_modules; i++) {
+        double loss;
+        TRY(module_loss(&loss, r, &set, h->modules[i]));
+        out->loss += loss;
+    }
+    TRY(hypernet_backward(&r->hypernet, r->dev, tensor_2d(NULL, DT_F32, r->n_batch, h->embed)));
+    double sumsq;
+    TRY(norm_sumsq(r->dev, &sumsq, r->hypernet.grads, r->hypernet.n_params));
+    out->grad_norm = sqrt(sumsq);
+    out->rows = r->n_batch;
+    if (!isfinite(out->loss) || !isfinite(sumsq))
+        return status_error(
+            E_FAIL,
+            "step %lld: the loss or its gradient is not finite (loss %g, gradient norm %g); nothing "
+            "was updated; try a smaller train.lr",
+            (long long)r->info.step, out->loss, out->grad_norm);
+    return opts.update ? update(out, r, sumsq) : OK;
+}

@@ -1,0 +1,62 @@
+/* Training a hypernetwork by reconstruction (method.md section 5): for each task of a library of adapters,
+ * the adapter generated from one of its descriptions is compared with the library's. No base model is needed.
+ * A step takes train.batch_tasks tasks, without replacement in an epoch (its last step takes what is left),
+ * one random description each, all layers and modules at once; loss: mean over modules of kernels/recon. What
+ * makes an adapter of the heads' numbers is the hypernetwork's output stage, and is saved with it: delta_w x
+ * = z / sqrt(c) factorized, zscore x = z * (std + 1e-10) + mean, elementwise over the library; heads without
+ * bias factorized, plain  x = z recon.offset, an adapter, is taken off the targets' factors and added back (x
+ * + offset). delta_w compares products, so there it is added to the generated factors before the product;
+ * zscore makes it vanish in the mean. Everything random is a function of (seed, step). */
+#ifndef T2L_TRAIN_RECON_H
+#define T2L_TRAIN_RECON_H
+
+#include "data/library.h"
+#include "train/ckpt.h"
+#include "train/config.h"
+
+/* What training works on, ready to step. */
+typedef struct Recon {
+    const Config *cfg; /* view */
+    Device *dev;       /* view */
+    int64_t n_tasks;
+    Adapter shape;   /* of the library; owns base_model; holds no numbers */
+    LoraSet targets; /* view into mem: of every task, as the loss wants them; item (t, l) is number t*layers +
+                        l */
+    LoraSet offset;  /* view into mem: delta_w only, one adapter times sqrt(c); n_adapters 0: none */
+    float *embeddings; /* owns [n,E]: descriptions, those of a task together */
+    int64_t n_embeddings;
+    int64_t *first;          /* owns [n_tasks + 1]: row of a task's first description */
+    int64_t *order;          /* owns [n_tasks]: the epoch's order of tasks */
+    int64_t epoch;           /* of `order`; -1: none */
+    int64_t *batch_task;     /* [batch_tasks]; view into mem, as the next three */
+    int64_t *batch_row;      /* [batch_tasks]: of embeddings */
+    int64_t *index;          /* [batch_tasks * layers]: target items */
+    float *batch_embeddings; /* [batch_tasks, E] */
+    int64_t n_batch;         /* tasks of the running step */
+    Hypernet hypernet;
+    CkptInfo info; /* what its checkpoints say; info.step: steps done */
+    Arena mem;     /* owns */
+} Recon;
+
+/* embeddings NULL: descriptions of the task set `tasks` through `encoder`. offset NULL: none. */
+typedef struct ReconPaths {
+    const char *library, *embeddings, *tasks, *encoder, *offset; /* view: resolved paths */
+} ReconPaths;
+
+typedef struct ReconStep {
+    double loss, grad_norm, lr; /* loss: of delta_w times c */
+    int64_t rows;               /* adapters generated: tasks of the step */
+} ReconStep;
+
+Status recon_init(Recon *r, Device *dev, const Config *cfg, const ReconPaths *paths, bool quiet);
+void recon_free(Recon *r);
+/* Tasks and description rows of step `step` into batch_task, batch_row, n_batch. */
+void recon_batch(Recon *r, int64_t step);
+/* Forward, backward, and, with update, the optimizer's step number info.step, which it then counts. E_FAIL
+ * when the loss or the gradient is not finite; parameters are untouched then. */
+typedef struct ReconStepOpts {
+    bool update;
+} ReconStepOpts;
+Status recon_step(ReconStep *out, Recon *r, ReconStepOpts opts);
+
+#endif

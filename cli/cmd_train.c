@@ -8,7 +8,7 @@
 
 static Status print_estimate(Sft *sft) {
     double seconds, tokens;
-    int64_t steps = sft->cfg->train.steps;
+    int64_t steps = sft->total;
     TRY(sft_time_step(&seconds, &tokens, sft));
     fprintf(stderr, "training: %lld steps of about %.2f s on this machine: about %.1f minutes\n",
             (long long)steps, seconds, (double)steps * seconds / 60);
@@ -17,9 +17,9 @@ static Status print_estimate(Sft *sft) {
 
 static Status train(Cli *cli, Device *dev, const Config *config, const RunFiles *files, bool resume) {
     Sft sft;
-    SftResult result = {0};
+    RunResult result = {0};
     SftPaths paths = {files->model, files->encoder, files->tasks};
-    SftRun run = {.run_dir = files->dir, .resume = resume, .quiet = cli->quiet, .stop = cli->stop};
+    RunOpts run = {.run_dir = files->dir, .resume = resume, .quiet = cli->quiet, .stop = cli->stop};
     TRY(sft_init(&sft, dev, config, &paths, cli->quiet));
     Status s = cli->quiet ? OK : print_estimate(&sft);
     if (status_is_ok(s)) s = sft_run(&result, &sft, run);

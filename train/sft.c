@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TIMED_STEPS = 3, COUNTED_STEPS = 32 }; /* the first timed one warms up */
+
 static HypernetSize size_of(const char *s) {
     return s[0] == 'S' ? HYPERNET_S : s[0] == 'M' ? HYPERNET_M : HYPERNET_L;
 }
@@ -98,6 +100,7 @@ static Status init(Sft *s, const SftPaths *paths, bool quiet) {
     TRY(batch_source_init(&s->source, &s->llm, &s->tasks, n_tasks, c->train.batch_tasks, c->data.max_tokens,
                           prompt_kind(c->data.prompt), c->data.swap, c->train.equal_weight,
                           (uint64_t)c->seed));
+    s->total = c->train.epochs > 0 ? c->train.epochs * (n_tasks / c->train.batch_tasks) : c->train.steps;
     TRY(embed_all(s, paths->encoder, &embed, quiet));
     TRY(init_hypernet(s, embed));
     TRY(batch_init(&s->batch, &s->source));
@@ -137,36 +140,37 @@ void sft_free(Sft *s) {
     memset(s, 0, sizeof *s);
 }
 
-static Status update(SftStep *out, Sft *s, double sumsq) {
+static Status update(RunStep *out, Sft *s, double sumsq) {
     const Config *c = s->cfg;
-    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)c->train.steps);
-    out->lr = schedule_lr(c->train.lr, s->info.step, warmup, c->train.steps);
-    s->info.step++;
+    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)s->total);
+    out->lr = schedule_lr(c->train.lr, s->at.step, warmup, s->total);
+    s->at.step++;
     AdamwOpts o = {.lr = out->lr,
                    .beta1 = c->train.beta1,
                    .beta2 = c->train.beta2,
                    .eps = c->train.eps,
                    .decay = c->train.weight_decay,
                    .grad_scale = schedule_clip(sumsq, c->train.clip),
-                   .step = s->info.step};
+                   .step = s->at.step};
     Hypernet *h = &s->hypernet;
     return adamw(s->dev, h->params, h->m, h->v, h->grads, h->n_params, o);
 }
 
-Status sft_step(SftStep *out, Sft *s, SftStepOpts opts) {
+Status sft_step(RunStep *out, Sft *s, SftStepOpts opts) {
     const Config *c = s->cfg;
+    int64_t number = s->at.step + s->at.moved;
     int64_t embed = s->info.hypernet.embed;
     LoraSet loras;
     memset(out, 0, sizeof *out);
-    TRY(batch_next(&s->batch, &s->source, s->info.step));
+    TRY(batch_next(&s->batch, &s->source, number));
     const LlmBatch *b = &s->batch.llm;
     for (int64_t i = 0; i < b->n_seqs; i++)
         memcpy(s->batch_embeddings + i * embed, s->embeddings + s->batch.embedding[i] * embed,
                (size_t)embed * sizeof(float));
-    HypernetRun hrun = {.train = true, .seed = (uint64_t)c->seed, .step = (uint64_t)s->info.step};
+    HypernetRun hrun = {.train = true, .seed = (uint64_t)c->seed, .step = (uint64_t)number};
     TRY(hypernet_forward(&loras, &s->hypernet, s->dev,
                          tensor_2d(s->batch_embeddings, DT_F32, b->n_seqs, embed), hrun));
-    LlmRun run = {true, (float)c->train.neftune, (uint64_t)c->seed, (uint64_t)s->info.step};
+    LlmRun run = {true, (float)c->train.neftune, (uint64_t)c->seed, (uint64_t)number};
     TRY(llm_forward(&s->llm, s->dev, &s->acts, b, &loras, run));
     CrossEntropyOut ce = {.loss = s->row_loss};
     TRY(llm_loss(&out->loss, &s->llm, s->dev, &s->acts, b, ce, (float)c->train.label_smoothing));
@@ -178,11 +182,45 @@ Status sft_step(SftStep *out, Sft *s, SftStepOpts opts) {
     TRY(norm_sumsq(s->dev, &sumsq, s->hypernet.grads, s->hypernet.n_params));
     out->grad_norm = sqrt(sumsq);
     out->tokens = b->n_tokens;
-    if (!isfinite(out->loss) || !isfinite(sumsq))
-        return status_error(
-            E_FAIL,
-            "step %lld: the loss or its gradient is not finite (loss %g, gradient norm %g); nothing was "
-            "updated; try a smaller train.lr",
-            (long long)s->info.step, out->loss, out->grad_norm);
-    return opts.update ? update(out, s, sumsq) : OK;
+    bool finite = isfinite(out->loss) && isfinite(sumsq);
+    return opts.update && finite ? update(out, s, sumsq) : OK;
+}
+
+Status sft_time_step(double *seconds, double *tokens, Sft *s) {
+    RunStep step;
+    double rate = 0;
+    for (int i = 0; i < TIMED_STEPS; i++) {
+        double t = now_seconds();
+        TRY(sft_step(&step, s, (SftStepOpts){.update = false}));
+        t = (double)step.tokens / (now_seconds() - t);
+        if (t > rate) rate = t;
+    }
+    *tokens = 0;
+    for (int i = 0; i < COUNTED_STEPS; i++) {
+        TRY(batch_next(&s->batch, &s->source, s->at.step + i));
+        *tokens += (double)s->batch.llm.n_tokens / COUNTED_STEPS;
+    }
+    *seconds = *tokens / rate;
+    return OK;
+}
+
+static Status run_step(RunStep *out, void *self, bool update_too) {
+    return sft_step(out, self, (SftStepOpts){.update = update_too});
+}
+
+static Status run_write(void *self, const char *dir) {
+    Sft *s = self;
+    s->info.step = s->at.step;
+    return ckpt_write(dir, &s->hypernet, &s->info);
+}
+
+static Status run_read(void *self, const char *dir) {
+    Sft *s = self;
+    return ckpt_load(&s->hypernet, dir);
+}
+
+Status sft_run(RunResult *out, Sft *s, RunOpts opts) {
+    const RunKind kind = {.step = run_step, .write = run_write, .read = run_read};
+    Run run = {.kind = &kind, .self = s, .at = &s->at, .total = s->total, .cfg = s->cfg};
+    return run_train(out, &run, opts);
 }

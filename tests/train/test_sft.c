@@ -24,7 +24,7 @@ static void test_twin(void **state) {
     sft_case_open(c, 0, twin_words);
     double worst = 0;
     for (int i = 0; i < STEPS; i++) {
-        SftStep step;
+        RunStep step;
         assert_ok(sft_step(&step, &c->sft, (SftStepOpts){.update = true}));
         double want = cJSON_GetArrayItem(losses, i)->valuedouble, off = fabs(step.loss - want) / want;
         if (!(off <= 1e-4)) fail_msg("step %d: loss %.7f, the twin's %.7f", i, step.loss, want);
@@ -42,7 +42,7 @@ static const char *const short_words[] = {"train.steps=6",      "data.max_tasks=
 static void run_short(char digest[65], double losses[SHORT], SftCase *c, int threads) {
     sft_case_open(c, threads, short_words);
     for (int i = 0; i < SHORT; i++) {
-        SftStep step;
+        RunStep step;
         assert_ok(sft_step(&step, &c->sft, (SftStepOpts){.update = true}));
         losses[i] = step.loss;
     }
@@ -61,9 +61,9 @@ static void test_threads(void **state) {
 
 static char *run_to(SftCase *c, const char *dir, int stop_after, bool resume) {
     volatile int stop = stop_after > 0;
-    SftResult result;
+    RunResult result;
     sft_case_open(c, 2, short_words);
-    SftRun run = {.run_dir = dir, .resume = resume, .quiet = true, .stop = &stop};
+    RunOpts run = {.run_dir = dir, .resume = resume, .quiet = true, .stop = &stop};
     Status s = sft_run(&result, &c->sft, run);
     if (stop_after > 0) {
         assert_int_equal(status_code(s), E_INTERRUPTED);

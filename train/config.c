@@ -60,9 +60,10 @@ static const Key keys[] = {
     S(data.tasks, "\"\"", "training tasks: a task file or a folder of them", "chosen"),
     S(data.task, "\"\"", "train lora: the one task to train; empty: all, one after another", "chosen"),
     S(data.heldout, "\"\"", "tasks never trained on, for evaluation", "chosen"),
-    C(data.prompt, "\"instruction\"", "input|instruction|mixed",
-      "what the base model sees: the input alone, the "
-      "task's instruction before it, or either",
+    C(data.prompt, "\"instruction\"", "input|instruction|mixed|natural",
+      "what the base model sees: the input alone, the task's instruction before it, either, or the "
+      "definition "
+      "with a request for a bare answer",
       "reference"),
     N(data.swap, "0", 0, 1, "share of prompts with an instruction that get the adapter of any task",
       "chosen"),

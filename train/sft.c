@@ -61,14 +61,8 @@ static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool q
     return st;
 }
 
-static PromptKind prompt_kind(const char *s) {
-    return strcmp(s, "input") == 0   ? PROMPT_INPUT
-           : strcmp(s, "mixed") == 0 ? PROMPT_MIXED
-                                     : PROMPT_INSTRUCTION;
-}
-
 static void sft_bind(Sft *s, int64_t max_rows) {
-    s->batch_embeddings = arena_f32(&s->mem, s->source.batch_tasks * s->info.hypernet.embed);
+    s->batch_embeddings = arena_f32(&s->mem, s->cfg->train.batch_tasks * s->info.hypernet.embed);
     s->row_loss = arena_f32(&s->mem, max_rows);
 }
 
@@ -97,10 +91,14 @@ static Status init(Sft *s, const SftPaths *paths, bool quiet) {
     if (s->llm.cfg.n_eos == 0) return status_error(E_INPUT, "%s: names no end-of-text token", paths->model);
     int64_t n_tasks =
         c->data.max_tasks > 0 && c->data.max_tasks < s->tasks.n ? c->data.max_tasks : s->tasks.n;
-    TRY(batch_source_init(&s->source, &s->llm, &s->tasks, n_tasks, c->train.batch_tasks, c->data.max_tokens,
-                          prompt_kind(c->data.prompt), c->data.swap, c->train.equal_weight,
-                          (uint64_t)c->seed));
-    s->total = c->train.epochs > 0 ? c->train.epochs * (n_tasks / c->train.batch_tasks) : c->train.steps;
+    BatchOpts opts = {.batch_tasks = c->train.batch_tasks,
+                      .max_tokens = c->data.max_tokens,
+                      .prompt = batch_prompt_kind(c->data.prompt),
+                      .swap = c->data.swap,
+                      .equal_weight = c->train.equal_weight,
+                      .seed = (uint64_t)c->seed};
+    TRY(batch_source_init(&s->source, &s->llm, s->tasks.tasks, n_tasks, opts));
+    s->total = c->train.epochs > 0 ? c->train.epochs * batch_epoch(&s->source) : c->train.steps;
     TRY(embed_all(s, paths->encoder, &embed, quiet));
     TRY(init_hypernet(s, embed));
     TRY(batch_init(&s->batch, &s->source));

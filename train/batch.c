@@ -17,7 +17,7 @@ Status batch_source_init(BatchSource *s, const Llm *llm, const Task *tasks, int6
                             (long long)opts.batch_tasks, (long long)n_tasks);
     BatchSource x = {.llm = llm, .tasks = tasks, .n_tasks = n_tasks, .opts = opts, .epoch = -1};
     x.n_order = opts.walk ? tasks[0].n_train : n_tasks;
-    x.first_description = malloc((size_t)n_tasks * sizeof(int64_t));
+    x.first_description = malloc((size_t)(n_tasks + 1) * sizeof(int64_t));
     x.order = malloc((size_t)x.n_order * sizeof(int64_t));
     if (!x.first_description || !x.order) {
         batch_source_free(&x);
@@ -28,6 +28,7 @@ Status batch_source_init(BatchSource *s, const Llm *llm, const Task *tasks, int6
         x.first_description[i] = rows;
         rows += tasks[i].n_descriptions;
     }
+    x.first_description[n_tasks] = rows;
     *s = x;
     return OK;
 }

@@ -32,7 +32,8 @@ typedef struct BatchSource {
     const Task *tasks; /* view */
     int64_t n_tasks;
     BatchOpts opts;
-    int64_t *first_description; /* owns [n_tasks]: row of a task's first description in the embedding table */
+    int64_t *first_description; /* owns [n_tasks + 1]: row of a task's first description in the embedding
+                                   table; then their number */
     int64_t *order;             /* owns: the epoch's order of tasks, or of examples */
     int64_t n_order;
     int64_t epoch; /* of `order`; -1: none */

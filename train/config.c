@@ -48,6 +48,9 @@ static const Key keys[] = {
     I(hypernet.latent, "128", 4, 65536, "latent width, a multiple of 4", "reference"),
     I(hypernet.head, "512", 1, 1048576, "width of the heads' input", "reference"),
     N(hypernet.dropout, "0.05", 0, 0.99, "dropout inside the hypernetwork", "reference"),
+    C(hypernet.task_start, "\"random\"", "random|descriptions",
+      "start of the task encoder: random, or the directions that tell the training descriptions' tasks apart",
+      "reference"),
     C(hypernet.rank_positions, "\"rotary\"", "rotary|learned", "size S: how a rank is told apart",
       "reference"),
 

@@ -33,7 +33,7 @@ typedef struct Config {
     int64_t seed;
     const char *model, *encoder, *dtype;
     struct {
-        const char *size, *rank_positions;
+        const char *size, *task_start, *rank_positions;
         int64_t latent, head;
         double dropout;
     } hypernet;

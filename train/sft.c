@@ -1,6 +1,7 @@
 #include "train/sft.h"
 #include "base/progress.h"
 #include "train/schedule.h"
+#include "train/task_start.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -73,6 +74,8 @@ static Status init_hypernet(Sft *s, int64_t embed) {
         .training = true, .sft_start = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
     TRY(hypernet_init(&s->hypernet, s->dev, &s->info.hypernet, init));
     s->hypernet.dtype = s->llm.dtype;
+    if (strcmp(c->hypernet.task_start, "descriptions") == 0)
+        TRY(task_start(&s->hypernet, s->dev, s->embeddings, s->source.first_description, s->source.n_tasks));
     s->info.model = strdup(c->model);
     s->info.encoder = strdup(c->encoder);
     s->info.prompt = strdup(c->data.prompt);

@@ -182,7 +182,7 @@ static Status forget_run(const Demo *d) {
 }
 
 static Status run(Demo *d, bool resume) {
-    SftPaths paths = {d->files.model, d->files.encoder, d->files.tasks};
+    SftPaths paths = {d->files.model, d->files.encoder, d->files.tasks, d->files.heldout};
     if (!resume) TRY(forget_run(d));
     if (d->files.heldout) TRY(tasks_load(&d->heldout, d->files.heldout));
     TRY(sft_init(&d->sft, &d->dev, &d->config, &paths, d->cli->quiet));

@@ -23,7 +23,7 @@ static Status print_estimate(Sft *sft) {
 static Status train_sft(Cli *cli, Device *dev, const Config *config, const RunFiles *files, bool resume) {
     Sft sft;
     RunResult result = {0};
-    SftPaths paths = {files->model, files->encoder, files->tasks};
+    SftPaths paths = {files->model, files->encoder, files->tasks, files->heldout};
     RunOpts run = {.run_dir = files->dir, .resume = resume, .quiet = cli->quiet, .stop = cli->stop};
     TRY(sft_init(&sft, dev, config, &paths, cli->quiet));
     Status s = cli->quiet ? OK : print_estimate(&sft);

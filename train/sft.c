@@ -37,11 +37,25 @@ static Status hypernet_config(HypernetConfig *h, const Config *cfg, const Llm *l
     return OK;
 }
 
-/* Embeds every training description, once. */
+/* Every description that trains, then every one that validates. *texts owns the array. */
+static Status list_descriptions(const char ***texts, Sft *s) {
+    const char **train;
+    int64_t n, n_valid = sft_valid_texts(s, NULL, 0);
+    TRY(batch_descriptions(&train, &n, &s->source));
+    *texts = realloc(train, (size_t)(n + n_valid) * sizeof *train);
+    if (!*texts) {
+        free(train);
+        return status_error(E_ENV, "out of memory");
+    }
+    s->n_embeddings = n + sft_valid_texts(s, *texts + n, n);
+    return OK;
+}
+
+/* Embeds every description, once. */
 static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool quiet) {
     const char **texts;
     Encoder encoder;
-    TRY(batch_descriptions(&texts, &s->n_embeddings, &s->source));
+    TRY(list_descriptions(&texts, s));
     Status st = encoder_load(&encoder, s->dev, encoder_path);
     if (!status_is_ok(st)) {
         free(texts);
@@ -65,6 +79,7 @@ static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool q
 static void sft_bind(Sft *s, int64_t max_rows) {
     s->batch_embeddings = arena_f32(&s->mem, s->cfg->train.batch_tasks * s->info.hypernet.embed);
     s->row_loss = arena_f32(&s->mem, max_rows);
+    if (s->n_sets > 0) valid_bind(&s->valid, &s->mem, max_rows);
 }
 
 static Status init_hypernet(Sft *s, int64_t embed) {
@@ -102,6 +117,7 @@ static Status init(Sft *s, const SftPaths *paths, bool quiet) {
                       .seed = (uint64_t)c->seed};
     TRY(batch_source_init(&s->source, &s->llm, s->tasks.tasks, n_tasks, opts));
     s->total = c->train.epochs > 0 ? c->train.epochs * batch_epoch(&s->source) : c->train.steps;
+    TRY(sft_valid_init(s, paths->heldout));
     TRY(embed_all(s, paths->encoder, &embed, quiet));
     TRY(init_hypernet(s, embed));
     TRY(batch_init(&s->batch, &s->source));
@@ -131,6 +147,7 @@ void sft_end_training(Sft *s) {
 
 void sft_free(Sft *s) {
     sft_end_training(s);
+    sft_valid_free(s);
     batch_free(&s->batch);
     batch_source_free(&s->source);
     llm_free(&s->llm);
@@ -157,20 +174,23 @@ static Status update(RunStep *out, Sft *s, double sumsq) {
     return adamw(s->dev, h->params, h->m, h->v, h->grads, h->n_params, o);
 }
 
+Status sft_adapters(LoraSet *out, Sft *s, HypernetRun run) {
+    int64_t embed = s->info.hypernet.embed, n = s->batch.llm.n_seqs;
+    for (int64_t i = 0; i < n; i++)
+        memcpy(s->batch_embeddings + i * embed, s->embeddings + s->batch.embedding[i] * embed,
+               (size_t)embed * sizeof(float));
+    return hypernet_forward(out, &s->hypernet, s->dev, tensor_2d(s->batch_embeddings, DT_F32, n, embed), run);
+}
+
 Status sft_step(RunStep *out, Sft *s, SftStepOpts opts) {
     const Config *c = s->cfg;
-    int64_t number = s->at.step + s->at.moved;
-    int64_t embed = s->info.hypernet.embed;
+    int64_t number = s->at.step + s->at.moved, embed = s->info.hypernet.embed;
     LoraSet loras;
     memset(out, 0, sizeof *out);
     TRY(batch_next(&s->batch, &s->source, number));
     const LlmBatch *b = &s->batch.llm;
-    for (int64_t i = 0; i < b->n_seqs; i++)
-        memcpy(s->batch_embeddings + i * embed, s->embeddings + s->batch.embedding[i] * embed,
-               (size_t)embed * sizeof(float));
     HypernetRun hrun = {.train = true, .seed = (uint64_t)c->seed, .step = (uint64_t)number};
-    TRY(hypernet_forward(&loras, &s->hypernet, s->dev,
-                         tensor_2d(s->batch_embeddings, DT_F32, b->n_seqs, embed), hrun));
+    TRY(sft_adapters(&loras, s, hrun));
     LlmRun run = {true, (float)c->train.neftune, (uint64_t)c->seed, (uint64_t)number};
     TRY(llm_forward(&s->llm, s->dev, &s->acts, b, &loras, run));
     CrossEntropyOut ce = {.loss = s->row_loss};
@@ -209,6 +229,10 @@ static Status run_step(RunStep *out, void *self, bool update_too) {
     return sft_step(out, self, (SftStepOpts){.update = update_too});
 }
 
+static Status run_validate(RunVal *out, void *self) {
+    return sft_validate(out, self);
+}
+
 static Status run_write(void *self, const char *dir) {
     Sft *s = self;
     s->info.step = s->at.step;
@@ -221,7 +245,10 @@ static Status run_read(void *self, const char *dir) {
 }
 
 Status sft_run(RunResult *out, Sft *s, RunOpts opts) {
-    const RunKind kind = {.step = run_step, .write = run_write, .read = run_read};
+    const RunKind kind = {.step = run_step,
+                          .validate = s->n_sets > 0 ? run_validate : NULL,
+                          .write = run_write,
+                          .read = run_read};
     Run run = {.kind = &kind, .self = s, .at = &s->at, .total = s->total, .cfg = s->cfg};
     return run_train(out, &run, opts);
 }

@@ -5,10 +5,18 @@
 #define T2L_TRAIN_SFT_H
 
 #include "model/encoder.h"
-#include "train/batch.h"
 #include "train/ckpt.h"
 #include "train/config.h"
-#include "train/run.h"
+#include "train/valid.h"
+
+/* Tasks to validate on. */
+typedef struct SftSet {
+    const char *name;  /* view */
+    const Task *tasks; /* view */
+    int64_t n_tasks;
+    bool heldout;
+    int64_t *first; /* owns [n_tasks]: row of a task's first description */
+} SftSet;
 
 /* What training works on, ready to step. */
 typedef struct Sft {
@@ -18,7 +26,11 @@ typedef struct Sft {
     TaskSet tasks;
     BatchSource source;
     Batch batch;
-    float *embeddings; /* owns [n,E]: of every training description */
+    TaskSet heldout;
+    SftSet sets[2];
+    int n_sets;        /* 0: no validation */
+    Valid valid;       /* view: buffers in mem */
+    float *embeddings; /* owns [n,E]: of every training description, then of those that validate */
     int64_t n_embeddings;
     Hypernet hypernet;
     CkptInfo info; /* what its checkpoints say */
@@ -31,7 +43,7 @@ typedef struct Sft {
 } Sft;
 
 typedef struct SftPaths {
-    const char *model, *encoder, *tasks; /* view: resolved paths */
+    const char *model, *encoder, *tasks, *heldout; /* view: resolved paths; heldout NULL: none */
 } SftPaths;
 
 Status sft_init(Sft *s, Device *dev, const Config *cfg, const SftPaths *paths, bool quiet);
@@ -42,6 +54,16 @@ typedef struct SftStepOpts {
     bool update;
 } SftStepOpts;
 Status sft_step(RunStep *out, Sft *s, SftStepOpts opts);
+/* Adapters of the descriptions of s->batch. */
+Status sft_adapters(LoraSet *out, Sft *s, HypernetRun run);
+
+/* train/sft_valid.c. Which sets there are; nothing when eval.every is 0. */
+Status sft_valid_init(Sft *s, const char *heldout);
+void sft_valid_free(Sft *s);
+/* The descriptions needed, whose embeddings stand from row `row` on; their number. texts NULL: only that. */
+int64_t sft_valid_texts(Sft *s, const char **texts, int64_t row);
+Status sft_validate(RunVal *out, Sft *s);
+
 /* Seconds and tokens of a mean step on this machine: the best rate of a few steps that update nothing, over
  * the next batches' sizes. */
 Status sft_time_step(double *seconds, double *tokens, Sft *s);

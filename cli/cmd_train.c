@@ -128,6 +128,9 @@ static Status train_fit(Fitting *f) {
     LlmLoad load = {DT_F32, true};
     TRY(llm_choose_dtype(&load.dtype, f->dev, f->config->dtype));
     TRY(tasks_load(&f->tasks, f->files->tasks));
+    if (f->tasks.n_absent > 0 && !f->cli->quiet)
+        fprintf(stderr, "%s: %lld tasks of the list are not available, %lld are\n", f->files->tasks,
+                (long long)f->tasks.n_absent, (long long)f->tasks.n);
     Status s = llm_load(&f->llm, f->dev, f->files->model, load);
     if (status_is_ok(s)) {
         s = fit_chosen(f);

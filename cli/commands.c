@@ -39,7 +39,9 @@ static const Command commands[] = {
      "eval --model M [--adapter DIR]... [--t2l CKPT [--describe TEXT]...] --data DIR [--tasks A,B] [--limit "
      "N] [-o DIR]",
      "t2l eval --model smollm2-135m-instruct --t2l runs/demo --data t2l-mini/heldout --heldout --limit 10",
-     "Greedy answers, exact match with one of the task's outputs. With -o: items.jsonl and results.json.",
+     "Greedy answers, exact match with one of the task's outputs. With -o: items.jsonl and results.json, "
+     "whole "
+     "answers and\nROUGE-1 and ROUGE-L.",
      cmd_eval},
     {"inspect", "Adapters from words", "what is in a model, adapter, checkpoint, store or configuration",
      "inspect PATH", "t2l inspect configs/mistral-7b-L.json",

@@ -43,7 +43,7 @@ Status run_tasks(char **out, const Cli *cli, const char *name) {
         *out = strdup(name);
     }
     if (!*out) return status_error(E_ENV, "out of memory");
-    if (file_exists(*out) || file_is_dir(*out)) return OK;
+    if (file_exists(*out) || file_is_dir(*out) || tasks_is_list(*out)) return OK;
     free(*out);
     *out = NULL;
     return status_error(

@@ -121,15 +121,10 @@ static Status append(TokenBuf *buf, int64_t *n, const Tokenizer *t, const char *
 
 /* *text: instruction, blank line, input; NULL without an instruction. */
 static Status user_turn(char **text, const BatchSource *s, const BatchItem *item) {
-    const TaskExample *e = item->example;
     *text = NULL;
     if (!item->instruction) return OK;
-    const char *bare = " Please complete the task without any explanation.",
-               *list = "\nThe answer should be a comma-separated list of possible completions.";
-    bool natural = s->opts.prompt == PROMPT_NATURAL;
-    if (asprintf(text, "%s%s%s\n\n%s", item->instruction, natural ? bare : "",
-                 natural && e->n_outputs > 1 ? list : "", e->input) >= 0)
-        return OK;
+    if (s->opts.prompt == PROMPT_NATURAL) return tasks_natural_turn(text, item->instruction, item->example);
+    if (asprintf(text, "%s\n\n%s", item->instruction, item->example->input) >= 0) return OK;
     *text = NULL;
     return status_error(E_ENV, "out of memory");
 }

@@ -4,6 +4,7 @@
 #include "train/task_start.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,9 @@ static Status init(Sft *s, const SftPaths *paths, bool quiet) {
     LlmLoad load = {DT_F32, true};
     int64_t embed = 0;
     TRY(tasks_load(&s->tasks, paths->tasks));
+    if (s->tasks.n_absent > 0 && !quiet)
+        fprintf(stderr, "%s: %lld tasks of the list are not available, %lld are\n", paths->tasks,
+                (long long)s->tasks.n_absent, (long long)s->tasks.n);
     TRY(llm_choose_dtype(&load.dtype, s->dev, c->dtype));
     TRY(llm_load(&s->llm, s->dev, paths->model, load));
     if (!s->llm.tokenizer) return status_error(E_INPUT, "%s: no tokenizer.json", paths->model);

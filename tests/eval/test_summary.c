@@ -149,7 +149,7 @@ static void table(void **state) {
     assert_ok(summary_table(&text, &f.r, (SummaryTableOpts){true}));
     assert_true(lines_of_width(text, &lines) > 0);
     assert_int_equal(lines, 2 + 4 + 1 + 3 + 2);
-    assert_non_null(strstr(text, "| ROUGE-1 / ROUGE-L, mean of 3 seen tasks "));
+    assert_non_null(strstr(text, "| ROUGE-1 / ROUGE-L, mean of 4 seen tasks "));
     assert_non_null(strstr(text, "43.3 / 38.3 |")); /* 0.4, 0.8, 0.1; 0.3, 0.75, 0.1 */
     assert_non_null(strstr(text, "50.0 / 37.5 |"));
     free(text);

@@ -25,7 +25,7 @@ typedef struct Demo {
     Device dev;
     Sft sft;
     TaskSet heldout; /* owns */
-    SftResult trained;
+    RunResult trained;
     double started;
 } Demo;
 
@@ -40,7 +40,7 @@ static Status print_estimate(Demo *d) {
     const Config *c = &d->config;
     double seconds, tokens;
     TRY(sft_time_step(&seconds, &tokens, &d->sft));
-    double train = seconds * (double)c->train.steps, rate = tokens / seconds;
+    double train = seconds * (double)d->sft.total, rate = tokens / seconds;
     int64_t items = count_items(d->sft.tasks.tasks, d->sft.source.n_tasks, c->eval.seen_examples) +
                     count_items(d->heldout.tasks, d->heldout.n, c->eval.examples);
     double each = tokens / (double)c->train.batch_tasks;
@@ -49,7 +49,7 @@ static Status print_estimate(Demo *d) {
             "This will take about %.1f minutes on this machine: training %lld steps %.1f min (%.0f "
             "tokens/s), then "
             "evaluating %lld answers %.1f min.\n",
-            (train + eval) / 60, (long long)c->train.steps, train / 60, rate, (long long)items, eval / 60);
+            (train + eval) / 60, (long long)d->sft.total, train / 60, rate, (long long)items, eval / 60);
     return OK;
 }
 
@@ -172,11 +172,21 @@ static Status evaluate(Demo *d) {
     return s;
 }
 
+/* The demo starts again without being asked whether it may. */
+static Status forget_run(const Demo *d) {
+    char *path = path_join(d->files.dir, "ckpt");
+    if (!path) return status_error(E_ENV, "out of memory");
+    Status s = file_remove_tree(path);
+    free(path);
+    return s;
+}
+
 static Status run(Demo *d, bool resume) {
-    SftPaths paths = {d->files.model, d->files.encoder, d->files.tasks};
+    SftPaths paths = {d->files.model, d->files.encoder, d->files.tasks, d->files.heldout};
+    if (!resume) TRY(forget_run(d));
     if (d->files.heldout) TRY(tasks_load(&d->heldout, d->files.heldout));
     TRY(sft_init(&d->sft, &d->dev, &d->config, &paths, d->cli->quiet));
-    SftRun options = {
+    RunOpts options = {
         .run_dir = d->files.dir, .resume = resume, .quiet = d->cli->quiet, .stop = d->cli->stop};
     Status s = d->cli->quiet ? OK : print_estimate(d);
     if (status_is_ok(s)) s = sft_run(&d->trained, &d->sft, options);
@@ -219,7 +229,7 @@ Status cmd_demo(Cli *cli, int argc, char **argv) {
     d->started = now_seconds();
     Status s = run_config(&d->config, cli, path);
     if (status_is_ok(s)) {
-        s = run_files(&d->files, cli, &d->config);
+        s = run_files(&d->files, cli, &d->config, true);
         if (status_is_ok(s)) {
             s = with_device(d, resume);
             run_files_free(&d->files);

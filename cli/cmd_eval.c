@@ -20,7 +20,7 @@ typedef struct Eval {
     const char *model, *t2l, *descriptions, *data, *tasks, *dir, *protocol;
     OptionList adapters, describe;
     int64_t limit, max_tokens;
-    bool prompted, controls, heldout, per_task;
+    bool prompted, controls, heldout, per_task, natural;
 
     Loaded loaded; /* device and base model */
     T2l maker;
@@ -173,6 +173,7 @@ static Status evaluate(Eval *e, const Cli *cli) {
                       .quiet = cli->quiet,
                       .items = report.items,
                       .stop = cli->stop,
+                      .natural = e->natural || (e->has_maker && strcmp(e->maker.info.prompt, "natural") == 0),
                       .whole_outputs = report.items != NULL};
     Status s = exact_run(&r, &model, &set, 1, opts);
     if (status_is_ok(s)) {
@@ -254,6 +255,12 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
          .kind = OPTION_SWITCH,
          .out = &e->heldout,
          .help = "these tasks were never trained on: every description is unseen"},
+        {.name = "--natural",
+         .kind = OPTION_SWITCH,
+         .out = &e->natural,
+         .help =
+             "the task's definition and a request for a bare answer in every prompt, as data.prompt=natural "
+             "trains; a --t2l trained so does it by itself"},
         {.name = "--prompted",
          .kind = OPTION_SWITCH,
          .out = &e->prompted,

@@ -15,12 +15,16 @@ static const Command commands[] = {
     {"help", "Start here", "this list, or a command's flags", "help [COMMAND]", "t2l help fetch", NULL,
      cmd_help},
 
-    {"train", "Adapters from words", "train a Text-to-LoRA through the frozen model",
-     "train sft --config FILE [--resume] [key=value ...]",
+    {"train", "Adapters from words", "train a Text-to-LoRA through the frozen model, or plain LoRAs",
+     "train lora|multitask|sft [--config FILE] [--resume] [key=value ...]",
      "t2l train sft --config configs/demo.json name=mine data.tasks=my-tasks",
-     "A run in runs/<name>/: config.json (resolved), metrics.jsonl, ckpt/. The last line is the checkpoint's "
-     "path.\n"
-     "Ctrl-C finishes the step, saves and exits with 130; --resume continues bit for bit.",
+     "sft: a Text-to-LoRA. lora: one LoRA for data.task, or for each task in data.tasks. multitask: one LoRA "
+     "for all.\n"
+     "A run in runs/<name>/: config.json (resolved), metrics.jsonl, TensorBoard events, ckpt/, adapters/. "
+     "The "
+     "last line\n"
+     "is the best checkpoint's path (of lora with many tasks: each adapter's).\n"
+     "Ctrl-C finishes the step, saves and exits with 130; --resume continues bit for bit, after a crash too.",
      cmd_train},
     {"config", "Adapters from words", "resolve and check a configuration",
      "config [--config FILE] [key=value ...]", "t2l config --config configs/demo.json train.steps=100",
@@ -35,7 +39,9 @@ static const Command commands[] = {
      "eval --model M [--adapter DIR]... [--t2l CKPT [--describe TEXT]...] --data DIR [--tasks A,B] [--limit "
      "N] [-o DIR]",
      "t2l eval --model smollm2-135m-instruct --t2l runs/demo --data t2l-mini/heldout --heldout --limit 10",
-     "Greedy answers, exact match with one of the task's outputs. With -o: items.jsonl and results.json.",
+     "Greedy answers, exact match with one of the task's outputs. With -o: items.jsonl and results.json, "
+     "whole "
+     "answers and\nROUGE-1 and ROUGE-L.",
      cmd_eval},
     {"inspect", "Adapters from words", "what is in a model, adapter, checkpoint, store or configuration",
      "inspect PATH", "t2l inspect configs/mistral-7b-L.json",

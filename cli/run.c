@@ -43,7 +43,7 @@ Status run_tasks(char **out, const Cli *cli, const char *name) {
         *out = strdup(name);
     }
     if (!*out) return status_error(E_ENV, "out of memory");
-    if (file_exists(*out) || file_is_dir(*out)) return OK;
+    if (file_exists(*out) || file_is_dir(*out) || tasks_is_list(*out)) return OK;
     free(*out);
     *out = NULL;
     return status_error(
@@ -56,7 +56,7 @@ static Status check_name(const char *name) {
     return status_error(E_USAGE, "key 'name': '%s' cannot name a folder in runs/", name);
 }
 
-static Status find_files(RunFiles *f, const Cli *cli, const Config *c) {
+static Status find_files(RunFiles *f, const Cli *cli, const Config *c, bool encoder) {
     TRY(check_name(c->name));
     f->dir = path_join("runs", c->name);
     if (!f->dir) return status_error(E_ENV, "out of memory");
@@ -65,14 +65,14 @@ static Status find_files(RunFiles *f, const Cli *cli, const Config *c) {
                             "key 'data.tasks' is missing: a task file or a folder of them, for example "
                             "data.tasks=t2l-mini/train");
     TRY(fetch_resolve(&f->model, c->model, cli->cache));
-    TRY(fetch_resolve(&f->encoder, c->encoder, cli->cache));
+    if (encoder) TRY(fetch_resolve(&f->encoder, c->encoder, cli->cache));
     TRY(run_tasks(&f->tasks, cli, c->data.tasks));
     return *c->data.heldout ? run_tasks(&f->heldout, cli, c->data.heldout) : OK;
 }
 
-Status run_files(RunFiles *out, const Cli *cli, const Config *config) {
+Status run_files(RunFiles *out, const Cli *cli, const Config *config, bool encoder) {
     memset(out, 0, sizeof *out);
-    Status s = find_files(out, cli, config);
+    Status s = find_files(out, cli, config, encoder);
     if (!status_is_ok(s)) run_files_free(out);
     return s;
 }

@@ -7,12 +7,13 @@
 
 typedef struct RunFiles {
     char *dir;                               /* owns: runs/<name> */
-    char *model, *encoder, *tasks, *heldout; /* owns; heldout NULL when data.heldout is empty */
+    char *model, *encoder, *tasks, *heldout; /* owns; encoder NULL when not asked for, heldout when
+                                                data.heldout is empty */
 } RunFiles;
 
 /* The words after the flags and --seed, --dtype as keys; `path` may be NULL. */
 Status run_config(Config *out, const Cli *cli, const char *path);
-Status run_files(RunFiles *out, const Cli *cli, const Config *config);
+Status run_files(RunFiles *out, const Cli *cli, const Config *config, bool encoder);
 void run_files_free(RunFiles *f);
 /* A file or folder of tasks, or t2l-mini/train and t2l-mini/heldout, which are written into the cache when
  * they are not there. *out owns. */

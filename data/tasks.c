@@ -322,14 +322,136 @@ static Status load_one(TaskSet *set, const char *path) {
     return set->tasks ? load_file(set, path) : no_memory(path);
 }
 
+/* ---------------------------------------------------------------- lists */
+
+enum { MAX_INDEX = 64 << 20 };
+
+/* A list and what goes with it. */
+typedef struct List {
+    char *folder, *name;              /* owns */
+    cJSON *index, *training, *unseen; /* own; the last two may be NULL */
+} List;
+
+static Status split_path(List *l, const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    size_t at = n;
+    while (at > 0 && path[at - 1] != '/') at--;
+    l->folder = at > 0 ? strndup(path, at) : strdup(".");
+    l->name = strndup(path + at, n - at);
+    return l->folder && l->name ? OK : no_memory(path);
+}
+
+bool tasks_is_list(const char *path) {
+    List l = {0};
+    Status s = split_path(&l, path);
+    char *index = status_is_ok(s) ? path_join(l.folder, "index.json") : NULL;
+    bool yes = index && !file_is_dir(path) && !file_exists(path) && file_exists(index);
+    status_free(s);
+    free(index);
+    free(l.folder);
+    free(l.name);
+    return yes;
+}
+
+/* *out owns; NULL when the file is not there and need not be. */
+static Status read_beside(cJSON **out, const List *l, const char *name, bool needed) {
+    char *path = path_join(l->folder, name);
+    if (!path) return no_memory(l->folder);
+    *out = NULL;
+    Status s = needed || file_exists(path) ? json_read(out, path, MAX_INDEX) : OK;
+    free(path);
+    return s;
+}
+
+static Status read_list(List *l, const char *path) {
+    TRY(split_path(l, path));
+    TRY(read_beside(&l->index, l, "index.json", true));
+    TRY(read_beside(&l->training, l, "descriptions.json", false));
+    return read_beside(&l->unseen, l, "eval_descriptions.json", false);
+}
+
+static void free_list(List *l) {
+    cJSON_Delete(l->index);
+    cJSON_Delete(l->training);
+    cJSON_Delete(l->unseen);
+    free(l->folder);
+    free(l->name);
+}
+
+/* Descriptions of a task that stand beside the tasks. */
+static Status describe(Task *t, TaskSet *set, const List *l) {
+    Strings s;
+    if (cJSON_GetObjectItemCaseSensitive(l->training, t->name)) {
+        TRY(optional_strings(&s, set, l->training, t->name, l->folder));
+        TRY(check_text(s, l->folder, t->name));
+        t->descriptions = s.s;
+        t->n_descriptions = s.n;
+    }
+    const cJSON *unseen = cJSON_GetObjectItemCaseSensitive(l->unseen, "eval_descriptions");
+    if (cJSON_GetObjectItemCaseSensitive(unseen, t->name)) {
+        TRY(optional_strings(&s, set, unseen, t->name, l->folder));
+        TRY(check_text(s, l->folder, t->name));
+        t->unseen = s.s;
+        t->n_unseen = s.n;
+    }
+    return OK;
+}
+
+static Status load_listed(TaskSet *set, const List *l, const char *name, const char *file) {
+    char *path;
+    if (*file == 0 || strchr(file, '/'))
+        return status_error(E_INPUT, "%sindex.json: available.%s: '%s' is no file name", l->folder, name,
+                            file);
+    if (asprintf(&path, "%s/tasks/%s.json", l->folder, file) < 0) return no_memory(l->folder);
+    Status s = load_file(set, path);
+    free(path);
+    TRY(s);
+    Task *t = &set->tasks[set->n - 1];
+    t->name = keep_string(set, name);
+    return t->name ? describe(t, set, l) : no_memory(l->folder);
+}
+
+static Status load_entries(TaskSet *set, const List *l) {
+    const cJSON *names, *available;
+    TRY(json_get_object(&available, l->index, "available", l->folder));
+    TRY(json_get_array(&names, l->index, l->name, l->folder));
+    set->tasks = malloc(((size_t)cJSON_GetArraySize(names) + 1) * sizeof *set->tasks);
+    if (!set->tasks) return no_memory(l->folder);
+    for (const cJSON *name = names->child; name; name = name->next) {
+        const char *file;
+        if (!cJSON_IsString(name)) return wrong(l->folder, l->name, "names of tasks", name);
+        if (!cJSON_GetObjectItemCaseSensitive(available, name->valuestring)) {
+            set->n_absent++;
+            continue;
+        }
+        TRY(json_get_string(&file, available, name->valuestring, l->folder));
+        TRY(load_listed(set, l, name->valuestring, file));
+    }
+    if (set->n > 0) return OK;
+    return status_error(E_INPUT, "%s: no task of list '%s' is available", l->folder, l->name);
+}
+
+static Status load_list(TaskSet *set, const char *path) {
+    List l = {0};
+    Status s = read_list(&l, path);
+    if (status_is_ok(s)) s = load_entries(set, &l);
+    free_list(&l);
+    return s;
+}
+
+/* ---------------------------------------------------------------- the whole */
+
 Status tasks_load(TaskSet *out, const char *path) {
     memset(out, 0, sizeof *out);
-    Status s = file_is_dir(path) ? load_dir(out, path) : load_one(out, path);
+    bool list = tasks_is_list(path);
+    Status s = list ? load_list(out, path) : file_is_dir(path) ? load_dir(out, path) : load_one(out, path);
     if (!status_is_ok(s)) {
         tasks_free(out);
         return s;
     }
-    qsort(out->tasks, (size_t)out->n, sizeof *out->tasks, by_name); /* names sort unlike names with .json */
+    if (!list) /* names sort unlike names with .json */
+        qsort(out->tasks, (size_t)out->n, sizeof *out->tasks, by_name);
     return OK;
 }
 
@@ -343,8 +465,9 @@ void tasks_free(TaskSet *set) {
 }
 
 const Task *tasks_find(const TaskSet *set, const char *name) {
-    Task key = {.name = name};
-    return set->n ? bsearch(&key, set->tasks, (size_t)set->n, sizeof *set->tasks, by_name) : NULL;
+    for (int64_t i = 0; i < set->n; i++)
+        if (strcmp(set->tasks[i].name, name) == 0) return &set->tasks[i];
+    return NULL;
 }
 
 const TaskExample *tasks_split(const Task *t, TaskSplit split, int64_t *n) {
@@ -359,4 +482,13 @@ const TaskExample *tasks_split(const Task *t, TaskSplit split, int64_t *n) {
         *n = t->n_test;
         return t->examples + t->n_train + t->n_valid;
     }
+}
+
+Status tasks_natural_turn(char **out, const char *definition, const TaskExample *e) {
+    const char *list = "\nThe answer should be a comma-separated list of possible completions.";
+    if (asprintf(out, "%s Please complete the task without any explanation.%s\n\n%s", definition,
+                 e->n_outputs > 1 ? list : "", e->input) >= 0)
+        return OK;
+    *out = NULL;
+    return status_error(E_ENV, "out of memory");
 }

@@ -10,6 +10,11 @@
  * Other Natural-Instructions keys are ignored (a bare NaN in them, too); a key that looks like one of ours
  * misspelt is refused with the valid one. A task's name is its file's name without .json.
  *
+ * A folder may instead hold lists: index.json {"LIST": [name, ...], "available": {name: file without .json}},
+ * the files in tasks/, and optionally descriptions.json {name: [string, ...]} for training and
+ * eval_descriptions.json {"eval_descriptions": {name: [string, ...]}}. FOLDER/LIST are the tasks of a list,
+ * in its order and under its names; those that are not available are counted in n_absent.
+ *
  * Split, deterministic, in file order: the first n_train instances train, the next n_valid validate, the rest
  * test; n_test = n_valid = floor(n / 10), but at least 1 each from n = 3 on. Two instances: one trains, one
  * tests; a single one trains. */
@@ -42,18 +47,24 @@ typedef struct Task {
 
 struct TaskChunk;
 typedef struct TaskSet {
-    Task *tasks; /* owns; in order of name */
-    int64_t n;
+    Task *tasks; /* owns; in order of name, or of the list */
+    int64_t n, n_absent;
     struct TaskChunk *memory; /* owns every string and list */
 } TaskSet;
 
-/* path: a directory (its *.json files) or one file. At least one task. */
+/* path: a directory (its *.json files), one file, or FOLDER/LIST. At least one task. */
 Status tasks_load(TaskSet *out, const char *path);
+/* Whether path is FOLDER/LIST: its folder has an index.json. */
+bool tasks_is_list(const char *path);
 void tasks_free(TaskSet *set);
 /* NULL when absent. */
 const Task *tasks_find(const TaskSet *set, const char *name);
 
 typedef enum TaskSplit { TASK_TRAIN, TASK_VALID, TASK_TEST } TaskSplit;
 const TaskExample *tasks_split(const Task *t, TaskSplit split, int64_t *n); /* view */
+
+/* A prompt's user turn as the reference makes it of Natural Instructions: the definition, a request for a
+ * bare answer, one for a list where the example has several outputs, a blank line, the input. *out owns. */
+Status tasks_natural_turn(char **out, const char *definition, const TaskExample *e);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "eval/rouge.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -33,6 +34,7 @@ typedef struct Item {
     char *output;         /* owns */
     GenFinish finish;
     bool correct;
+    Rouge rouge;
     double seconds;
 } Item;
 
@@ -140,13 +142,21 @@ static Status plan_rows(Plan *p, const ExactSet *sets, int n_sets) {
 
 /* ---- prompts and items ---- */
 
-static Status make_prompt(Plan *p, Prompt *out, const char *instruction, const char *input) {
+/* *out owns. */
+static Status user_turn(char **out, const Plan *p, const Task *task, const char *instruction,
+                        const TaskExample *e) {
+    if (p->opts.natural) return tasks_natural_turn(out, task->definition, e);
+    if (asprintf(out, "%s%s%s", instruction ? instruction : "", instruction ? "\n\n" : "", e->input) >= 0)
+        return OK;
+    *out = NULL;
+    return no_memory();
+}
+
+static Status make_prompt(Plan *p, Prompt *out, const Task *task, const char *instruction,
+                          const TaskExample *e) {
     const Llm *llm = p->model->llm;
-    char *turn = NULL, *text = NULL;
-    size_t n = strlen(input) + (instruction ? strlen(instruction) : 0) + 3;
-    turn = malloc(n);
-    if (!turn) return no_memory();
-    snprintf(turn, n, "%s%s%s", instruction ? instruction : "", instruction ? "\n\n" : "", input);
+    char *turn, *text = NULL;
+    TRY(user_turn(&turn, p, task, instruction, e));
     ChatMessage user = {"user", turn};
     TemplateOpts prompt = {true, false};
     TokenizerOpts special = {true};
@@ -210,7 +220,7 @@ static Status plan_items(Plan *p) {
                 if (prompt->n > 0) continue;
                 const RowPlan *plan = &p->rows[row];
                 const char *own = p->texts[plan->described + i % plan->n_described];
-                TRY(make_prompt(p, prompt, told ? own : NULL, plan->examples[i].input));
+                TRY(make_prompt(p, prompt, r->rows[row].task, told ? own : NULL, &plan->examples[i]));
             }
     r->n_items = p->n_items;
     return OK;
@@ -290,6 +300,19 @@ static int by_adapter(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+static Status best_rouge(Rouge *out, const char *pred, size_t n, const TaskExample *e) {
+    *out = (Rouge){0, 0};
+    for (int i = 0; i <= e->n_outputs; i++) {
+        size_t len;
+        Rouge r;
+        const char *want = candidate(e, i, &len);
+        TRY(rouge_score(&r, want, len, pred, n));
+        if (r.r1 > out->r1) out->r1 = r.r1;
+        if (r.rl > out->rl) out->rl = r.rl;
+    }
+    return OK;
+}
+
 static Status store_result(Plan *p, Item *it, const GenResult *g) {
     TokenizerDecodeOpts plain = {true};
     size_t n;
@@ -297,9 +320,12 @@ static Status store_result(Plan *p, Item *it, const GenResult *g) {
     it->finish = g->finish;
     it->seconds = g->seconds;
     it->correct = exact_match(it->output, n, example_of(p, it));
+    if (p->opts.whole_outputs) TRY(best_rouge(&it->rouge, it->output, n, example_of(p, it)));
     ExactCount *c = &p->report->rows[it->row].by[it->arm];
     c->n++;
     c->correct += it->correct;
+    c->rouge1 += it->rouge.r1;
+    c->rouge_l += it->rouge.rl;
     return OK;
 }
 
@@ -426,6 +452,8 @@ static Status write_item(const Plan *p, const Item *it) {
               cJSON_AddStringToObject(o, "target", example_of(p, it)->output) &&
               cJSON_AddStringToObject(o, "pred", stripped) &&
               cJSON_AddNumberToObject(o, "score", it->correct) &&
+              (!p->opts.whole_outputs || (cJSON_AddNumberToObject(o, "rouge1", it->rouge.r1) &&
+                                          cJSON_AddNumberToObject(o, "rougeL", it->rouge.rl))) &&
               cJSON_AddStringToObject(o, "output", it->output) &&
               cJSON_AddStringToObject(o, "finish", generate_finish_name(it->finish)) &&
               (!it->said || cJSON_AddStringToObject(o, "description", it->said)) &&
@@ -469,6 +497,7 @@ Status exact_run(ExactReport *out, const ExactModel *model, const ExactSet *sets
     if (opts.max_new_tokens <= 0) opts.max_new_tokens = DEFAULT_NEW_TOKENS;
     out->arms = opts.arms;
     out->n_arms = opts.n_arms;
+    out->rouge = opts.whole_outputs;
     double start = now_seconds();
     Plan p = {.report = out, .model = model, .opts = opts};
     Status st = run_plan(&p, sets, n_sets);

@@ -67,7 +67,8 @@ typedef struct ExactOpts {
     int n_arms;
     int64_t max_new_tokens; /* 0: 64 */
     int64_t slots;          /* of the generation engine; 0: its default */
-    bool whole_outputs;     /* otherwise decoding ends as soon as no output can match any more */
+    bool whole_outputs;     /* also ROUGE; otherwise decoding ends as soon as no output can match any more */
+    bool natural;           /* every arm's turn is tasks_natural_turn() */
     bool quiet;
     FILE *items;              /* view; items.jsonl goes there, by task, index, arm; may be NULL */
     const volatile int *stop; /* view; non-zero: E_INTERRUPTED; may be NULL */
@@ -75,6 +76,7 @@ typedef struct ExactOpts {
 
 typedef struct ExactCount {
     int64_t n, correct;
+    double rouge1, rouge_l; /* sums of F1, each the best over the example's outputs and all of them joined */
 } ExactCount;
 
 typedef struct ExactRow {
@@ -97,6 +99,7 @@ typedef struct ExactReport {
     int64_t n_rows;
     ExactCount *counts; /* owns */
     ExactMean seen[EXACT_MAX_ARMS], heldout[EXACT_MAX_ARMS];
+    bool rouge; /* the counts have it */
     int64_t n_items, prompt_tokens, new_tokens, n_adapters;
     double seconds, prefill_seconds, adapter_seconds;
 } ExactReport;

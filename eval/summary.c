@@ -54,6 +54,9 @@ static bool add_row(cJSON *results, const ExactReport *r, const ExactRow *row) {
             !cJSON_AddNumberToObject(arm, "exact_match_stderr", error) ||
             !cJSON_AddNumberToObject(arm, "n", (double)c.n))
             return false;
+        if (r->rouge && (!cJSON_AddNumberToObject(arm, "rouge1", c.rouge1 / (double)c.n) ||
+                         !cJSON_AddNumberToObject(arm, "rougeL", c.rouge_l / (double)c.n)))
+            return false;
     }
     return task != NULL;
 }
@@ -176,6 +179,28 @@ static void add_means(Table *t, const ExactReport *r, bool heldout) {
     add_mean(t, r, heldout, NULL);
 }
 
+/* ROUGE-1 / ROUGE-L in percent, the mean over a set's tasks. */
+static void add_rouge(Table *t, const ExactReport *r, bool heldout) {
+    char name[CELL];
+    int64_t n = tasks_in(r, heldout, NULL);
+    snprintf(name, sizeof name, "ROUGE-1 / ROUGE-L, mean of %lld %s", (long long)n,
+             heldout ? "held-out tasks" : "seen tasks");
+    if (!r->rouge || n == 0 || !new_row(t, name)) return;
+    for (int a = 0; a < r->n_arms; a++) {
+        double r1 = 0, rl = 0;
+        int64_t with = 0;
+        for (int64_t i = 0; i < r->n_rows; i++) {
+            const ExactCount *c = &r->rows[i].by[a];
+            if (r->rows[i].heldout != heldout || c->n == 0) continue;
+            r1 += c->rouge1 / (double)c->n;
+            rl += c->rouge_l / (double)c->n;
+            with++;
+        }
+        if (with > 0)
+            snprintf(cell(t, 2 + a), CELL, "%.1f / %.1f", 100 * r1 / (double)with, 100 * rl / (double)with);
+    }
+}
+
 /* Columns on a terminal: bytes that do not continue a character. */
 static int width(const char *s) {
     int n = 0;
@@ -227,6 +252,8 @@ Status summary_table(char **out, const ExactReport *r, SummaryTableOpts opts) {
     add_tasks(&t, r, true);
     add_means(&t, r, false);
     add_means(&t, r, true);
+    add_rouge(&t, r, false);
+    add_rouge(&t, r, true);
     size_t n = 0;
     char *text = NULL;
     FILE *f = t.failed ? NULL : open_memstream(&text, &n);

@@ -17,8 +17,8 @@ typedef struct SummaryTableOpts {
 /* {"seconds","train_seconds","tokens_per_s","seen":{"base": percent, ...},"heldout":{...}}; a set without
  * tasks is left out. *out owns (cJSON_Delete). */
 Status summary_json(cJSON **out, const ExactReport *r, SummaryFacts facts);
-/* {"results": {task: {arm: {"exact_match","exact_match_stderr","n"}}}, "config": config}. config: owns moves
- * into the result; may be NULL. */
+/* {"results": {task: {arm: {"exact_match","exact_match_stderr","n"}}} (with ROUGE also "rouge1","rougeL"),
+ * "config": config}. config: owns moves into the result; may be NULL. */
 Status summary_results(cJSON **out, const ExactReport *r, cJSON *config);
 /* Exact match in percent: a row a task or family, means with their standard errors. *out owns the text. */
 Status summary_table(char **out, const ExactReport *r, SummaryTableOpts opts);

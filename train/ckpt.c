@@ -2,12 +2,10 @@
 #include "base/json.h"
 #include "data/safetensors.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MAX_JSON_BYTES = 1 << 20 };
 
@@ -292,81 +290,34 @@ static int64_t list_span(SafeEntry *e, char (*names)[96], const Hypernet *hn, fl
     return hn->n_tensors;
 }
 
-static Status write_file(cJSON *sha, const char *dir, const char *name, const SafeEntry *e, int64_t n,
+static Status write_file(const char *dir, const char *name, const SafeEntry *e, int64_t n,
                          const SafeMeta *meta, int64_t n_meta) {
-    char digest[65];
     char *path = path_join(dir, name);
     if (!path) return status_error(E_ENV, "out of memory");
     Status s = safetensors_write(path, e, n, meta, n_meta);
-    if (status_is_ok(s)) s = sha256_file(digest, path);
     free(path);
-    TRY(s);
-    cJSON_AddStringToObject(sha, name, digest);
-    return OK;
+    return s;
 }
 
-static Status write_contents(const char *dir, const Hypernet *hn, const CkptInfo *info) {
+Status ckpt_write(const char *dir, const Hypernet *hn, const CkptInfo *info) {
     int64_t n = 2 * (int64_t)hn->n_tensors + 4 * LORA_MODULES + 1;
     SafeEntry *e = malloc((size_t)n * sizeof *e);
     char(*names)[96] = malloc((size_t)n * sizeof *names);
-    char *text = info_text(info), *path = path_join(dir, "state.json");
-    cJSON *state = cJSON_CreateObject(), *sha = cJSON_AddObjectToObject(state, "sha256");
-    Status s = e && names && text && path && sha ? OK : status_error(E_ENV, "out of memory");
+    char *text = info_text(info);
+    Status s = e && names && text ? OK : status_error(E_ENV, "out of memory");
     if (status_is_ok(s)) {
         SafeMeta meta = {"t2l", text};
-        cJSON_AddNumberToObject(state, "step", (double)info->step);
         int64_t k = list_span(e, names, hn, hn->params, "");
         k += list_output(e + k, names + k, (Hypernet *)hn);
-        s = write_file(sha, dir, "hypernet.safetensors", e, k, &meta, 1);
+        s = write_file(dir, "hypernet.safetensors", e, k, &meta, 1);
     }
     if (status_is_ok(s) && hn->m) {
         int64_t k = list_span(e, names, hn, hn->m, "m.");
         k += list_span(e + k, names + k, hn, hn->v, "v.");
-        s = write_file(sha, dir, "optimizer.safetensors", e, k, NULL, 0);
+        s = write_file(dir, "optimizer.safetensors", e, k, NULL, 0);
     }
-    if (status_is_ok(s)) s = json_write(path, state);
-    cJSON_Delete(state);
-    free(path);
     cJSON_free(text);
     free(names);
     free(e);
-    return s;
-}
-
-/* Points a link at `target` by renaming a new one over it. */
-static Status point_link(const char *ckpt_dir, const char *name, const char *target) {
-    char link[PATH_MAX], tmp[PATH_MAX];
-    snprintf(link, sizeof link, "%s/%s", ckpt_dir, name);
-    snprintf(tmp, sizeof tmp, "%s/.%s.tmp", ckpt_dir, name);
-    unlink(tmp);
-    if (symlink(target, tmp) != 0 || rename(tmp, link) != 0)
-        return status_errno(errno, "%s: cannot link", link);
-    return OK;
-}
-
-Status ckpt_save(char **path, const char *run_dir, const Hypernet *hn, const CkptInfo *info) {
-    char dir[PATH_MAX - 64], tmp[PATH_MAX], final[PATH_MAX], name[32];
-    snprintf(name, sizeof name, "step_%08lld", (long long)info->step);
-    if ((size_t)snprintf(dir, sizeof dir, "%s/ckpt", run_dir) >= sizeof dir)
-        return status_error(E_INPUT, "%s: path too long", run_dir);
-    snprintf(tmp, sizeof tmp, "%s/.%s.tmp", dir, name);
-    snprintf(final, sizeof final, "%s/%s", dir, name);
-    *path = strdup(final);
-    if (!*path) return status_error(E_ENV, "out of memory");
-    Status s = file_remove_tree(tmp);
-    if (status_is_ok(s)) s = file_mkdirs(tmp);
-    if (status_is_ok(s)) s = write_contents(tmp, hn, info);
-    if (status_is_ok(s)) s = file_sync_dir(tmp);
-    if (status_is_ok(s)) s = file_remove_tree(final); /* the same step, saved again */
-    if (status_is_ok(s) && rename(tmp, final) != 0)
-        s = status_errno(errno, "%s: cannot rename to %s", tmp, final);
-    if (status_is_ok(s)) s = point_link(dir, "last", name);
-    if (status_is_ok(s)) s = point_link(dir, "best", name);
-    if (status_is_ok(s)) s = file_sync_dir(dir);
-    if (!status_is_ok(s)) {
-        status_free(file_remove_tree(tmp));
-        free(*path);
-        *path = NULL;
-    }
     return s;
 }

@@ -1,9 +1,8 @@
-/* Checkpoints of a hypernetwork: RUN/ckpt/step_00001000/ holds hypernet.safetensors (parameters; the metadata
- * says all that is needed to rebuild it and whom it was trained for; its output stage, if it has one:
- * output.scale [1], output.each.<module>.A|Bt, output.shift.<module>.A|Bt), optimizer.safetensors (both Adam
- * moments) and state.json (step, and the SHA-256 of the other two). RUN/ckpt/last and RUN/ckpt/best are
- * links. A checkpoint is written under a temporary name, flushed and renamed. A CKPT argument is such a
- * folder, a link to one, or a run folder (then: best). */
+/* A hypernetwork in a checkpoint: hypernet.safetensors (parameters; the metadata says all that is needed to
+ * rebuild it and whom it was trained for; its output stage, if it has one: output.scale [1],
+ * output.each.<module>.A|Bt, output.shift.<module>.A|Bt) and optimizer.safetensors (both Adam moments).
+ * state.json beside them (train/state.h) holds their SHA-256. A CKPT argument is such a folder, a link to one,
+ * or a run folder (then: best). */
 #ifndef T2L_TRAIN_CKPT_H
 #define T2L_TRAIN_CKPT_H
 
@@ -17,8 +16,8 @@ typedef struct CkptInfo {
     int64_t step; /* optimizer steps done */
 } CkptInfo;
 
-/* Saves after `info->step` steps and points last and best at it. *path owns the checkpoint's folder. */
-Status ckpt_save(char **path, const char *run_dir, const Hypernet *hn, const CkptInfo *info);
+/* Writes hypernet.safetensors and, when training, optimizer.safetensors into dir. */
+Status ckpt_write(const char *dir, const Hypernet *hn, const CkptInfo *info);
 /* Reads what a checkpoint is, without its parameters. */
 Status ckpt_info(CkptInfo *out, const char *ckpt);
 /* Parameters into a hypernetwork of the same configuration; optimizer moments too when hn has them. Every

@@ -61,10 +61,12 @@ static const Key keys[] = {
      "projections that get an adapter", "paper, 4"},
 
     S(data.tasks, "\"\"", "training tasks: a task file or a folder of them", "chosen"),
+    S(data.task, "\"\"", "train lora: the one task to train; empty: all, one after another", "chosen"),
     S(data.heldout, "\"\"", "tasks never trained on, for evaluation", "chosen"),
-    C(data.prompt, "\"instruction\"", "input|instruction|mixed",
-      "what the base model sees: the input alone, the "
-      "task's instruction before it, or either",
+    C(data.prompt, "\"instruction\"", "input|instruction|mixed|natural",
+      "what the base model sees: the input alone, the task's instruction before it, either, or the "
+      "definition "
+      "with a request for a bare answer",
       "reference"),
     N(data.swap, "0", 0, 1, "share of prompts with an instruction that get the adapter of any task",
       "chosen"),
@@ -73,7 +75,10 @@ static const Key keys[] = {
     I(data.max_tasks, "0", 0, BIG, "use only the first tasks; 0: all", "chosen"),
 
     I(train.steps, "1180000", 1, BIG, "optimizer steps", "reference: 20,000 epochs of 59"),
-    I(train.batch_tasks, "8", 1, 65536, "tasks a step, one example each", "reference"),
+    I(train.epochs, "0", 0, BIG, "passes over the tasks (train lora: over the examples); 0: train.steps",
+      "chosen"),
+    I(train.batch_tasks, "8", 1, 65536, "tasks a step, one example each (train lora: examples)", "reference"),
+    I(train.accumulate, "1", 1, 65536, "train lora: batches a step", "reference: 2 for one task's adapter"),
     N(train.lr, "2.5e-5", 0, 10, "highest learning rate", "reference"),
     N(train.warmup, "0.2", 0, 1, "share of the steps with rising rate; then linear to 0", "reference"),
     N(train.weight_decay, "0.01", 0, 10, "AdamW, decoupled", "reference"),
@@ -87,6 +92,12 @@ static const Key keys[] = {
     B(train.equal_weight, "true", "mean over examples of means over tokens; false: mean over tokens",
       "reference"),
     I(train.save_every, "10000", 0, BIG, "steps between checkpoints; 0: only at the end", "reference"),
+    I(train.patience, "50", 1, BIG, "validations without a better one before the run stops early",
+      "reference"),
+    C(train.nan, "\"halt\"", "halt|skip|rollback",
+      "when a loss or gradient is not finite: stop, pass the batch over, or go back to the last checkpoint "
+      "and on behind it",
+      "chosen"),
     I(train.log_every, "10", 1, BIG, "steps between lines of metrics.jsonl", "chosen"),
 
     S(recon.library, "\"\"", "targets of `train recon`: a store of adapters, one a task", "chosen"),
@@ -99,6 +110,8 @@ static const Key keys[] = {
     S(recon.offset, "\"\"", "an adapter folder: taken off the targets, added back to what is generated",
       "reference"),
 
+    I(eval.every, "0", 0, BIG, "training steps between validations; 0: none", "chosen"),
+    I(eval.valid_examples, "0", 0, BIG, "validation examples a task; 0: all", "chosen"),
     I(eval.examples, "0", 0, BIG, "test examples a held-out task; 0: all", "chosen"),
     I(eval.seen_examples, "0", 0, BIG, "test examples a task that was trained; 0: all", "chosen"),
     I(eval.descriptions, "3", 1, 1024, "unseen descriptions a task", "paper, 4"),

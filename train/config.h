@@ -43,15 +43,16 @@ typedef struct Config {
         ConfigModules modules;
     } lora;
     struct {
-        const char *tasks, *heldout, *prompt;
+        const char *tasks, *task, *heldout, *prompt;
         double swap;
         int64_t max_tokens, max_tasks;
     } data;
     struct {
-        int64_t steps, batch_tasks;
+        int64_t steps, epochs, batch_tasks, accumulate;
         double lr, warmup, weight_decay, beta1, beta2, eps, clip, label_smoothing, neftune, ab_penalty;
         bool equal_weight;
-        int64_t save_every, log_every;
+        int64_t save_every, log_every, patience;
+        const char *nan;
     } train;
     struct {
         const char *library, *embeddings, *loss, *offset;
@@ -59,7 +60,7 @@ typedef struct Config {
         double c;
     } recon;
     struct {
-        int64_t examples, seen_examples, descriptions, max_new_tokens, slots;
+        int64_t every, valid_examples, examples, seen_examples, descriptions, max_new_tokens, slots;
     } eval;
     ConfigShapes shapes;
     cJSON *json; /* owns: every key with its value in force, as `t2l config` prints it */

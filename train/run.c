@@ -1,160 +1,235 @@
-/* The life of a run: folder, timing, steps, log, checkpoints, signals. */
+#include "train/run.h"
 #include "base/file.h"
 #include "base/progress.h"
-#include "train/sft.h"
+#include "train/run_log.h"
 
-#include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { TIMED_STEPS = 3, COUNTED_STEPS = 32 }; /* the first timed one warms up */
+typedef enum NanPolicy { NAN_HALT, NAN_SKIP, NAN_ROLLBACK } NanPolicy;
 
-typedef struct RunLog {
-    FILE *f; /* owns: metrics.jsonl */
-    double loss_sum;
-    int64_t loss_n, tokens; /* tokens: in all */
-    double started, since;  /* since: start of the window of tokens_per_s */
-    int64_t since_tokens;
-} RunLog;
+/* One run while it goes. */
+typedef struct Life {
+    const Run *run; /* view */
+    RunOpts opts;
+    RunState state; /* state.at follows *run->at */
+    RunLog log;
+    Progress progress;
+    NanPolicy nan;
+    int64_t saved; /* step of the newest checkpoint; -1: none */
+} Life;
 
-static Status log_line(RunLog *log, const Sft *s, const SftStep *step) {
-    double now = now_seconds(), rate = (double)(log->tokens - log->since_tokens) / (now - log->since + 1e-9);
-    int n = fprintf(
-        log->f,
-        "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%lld,\"tokens_per_s\":%.1f,"
-        "\"seconds\":%.3f}\n",
-        (long long)s->info.step, log->loss_sum / (double)log->loss_n, step->lr, step->grad_norm,
-        (long long)log->tokens, rate, now - log->started);
-    log->loss_sum = 0;
-    log->loss_n = 0;
-    log->since = now;
-    log->since_tokens = log->tokens;
-    return n > 0 && fflush(log->f) == 0 ? OK : status_errno(errno, "metrics.jsonl: cannot write");
+double run_val_loss(const RunVal *v) {
+    double sum = 0;
+    for (int i = 0; i < v->n; i++) sum += v->set[i].loss;
+    return sum / (double)v->n;
 }
 
-/* Cuts metrics.jsonl after the last line of a step <= `step`, so that a resumed run's log has no step twice.
- */
-static Status open_log(RunLog *log, const char *run_dir, int64_t step) {
-    char *path = path_join(run_dir, "metrics.jsonl");
-    if (!path) return status_error(E_ENV, "out of memory");
-    Status st = OK;
-    log->f = fopen(path, step > 0 ? "r+" : "w");
-    if (!log->f && step > 0 && errno == ENOENT) log->f = fopen(path, "w");
-    if (!log->f) {
-        st = status_errno(errno, "%s: cannot open", path);
-    } else {
-        char *line = NULL;
-        size_t cap = 0;
-        long keep = 0, long_step;
-        long long tokens;
-        while (step > 0 && getline(&line, &cap, log->f) > 0) {
-            const char *t = strstr(line, "\"tokens\":");
-            if (sscanf(line, "{\"step\":%ld", &long_step) != 1 || long_step > step || !t ||
-                !strchr(line, '\n'))
-                break;
-            if (sscanf(t, "\"tokens\":%lld", &tokens) == 1) log->tokens = tokens;
-            keep = ftell(log->f);
-        }
-        free(line);
-        if (fseek(log->f, keep, SEEK_SET) != 0 || ftruncate(fileno(log->f), keep) != 0)
-            st = status_errno(errno, "%s: cannot position", path);
-    }
-    log->started = log->since = now_seconds();
-    log->since_tokens = log->tokens;
-    free(path);
-    return st;
-}
-
-static Status write_config(const Sft *s, const char *run_dir) {
+static Status write_config(const Run *run, const char *run_dir) {
     char *path = path_join(run_dir, "config.json");
     if (!path) return status_error(E_ENV, "out of memory");
-    Status st = json_write(path, s->cfg->json);
+    Status st = json_write(path, run->cfg->json);
     free(path);
     return st;
 }
 
-Status sft_time_step(double *seconds, double *tokens, Sft *s) {
-    SftStep step;
-    double rate = 0;
-    for (int i = 0; i < TIMED_STEPS; i++) {
-        double t = now_seconds();
-        TRY(sft_step(&step, s, (SftStepOpts){.update = false}));
-        t = (double)step.tokens / (now_seconds() - t);
-        if (t > rate) rate = t;
-    }
-    *tokens = 0;
-    for (int i = 0; i < COUNTED_STEPS; i++) {
-        TRY(batch_next(&s->batch, &s->source, s->info.step + i));
-        *tokens += (double)s->batch.llm.n_tokens / COUNTED_STEPS;
-    }
-    *seconds = *tokens / rate;
+static Status save(Life *l) {
+    char *path;
+    if (l->saved == l->state.at.step) return OK;
+    TRY(run_log_sync(&l->log)); /* a checkpoint's lines are on disk before it */
+    TRY(state_save(&path, l->opts.run_dir, &l->state, l->run->kind->write, l->run->self));
+    free(path);
+    l->saved = l->state.at.step;
+    if (l->nan == NAN_ROLLBACK) l->state.skipped = 0;
     return OK;
 }
 
-static Status resume(Sft *s, const char *run_dir) {
-    CkptInfo info;
-    char *last = path_join(run_dir, "ckpt/last");
-    if (!last) return status_error(E_ENV, "out of memory");
-    Status st = ckpt_info(&info, last);
-    if (status_is_ok(st)) {
-        s->info.step = info.step;
-        ckpt_info_free(&info);
-        st = ckpt_load(&s->hypernet, last);
+/* Loads the newest checkpoint, if there is one. */
+static Status load_newest(Life *l) {
+    char *dir;
+    RunState s;
+    TRY(state_newest(&dir, &s, l->opts.run_dir));
+    if (!dir) return OK;
+    Status st = l->run->kind->read(l->run->self, dir);
+    free(dir);
+    TRY(st);
+    l->state = s;
+    *l->run->at = s.at;
+    l->saved = s.at.step;
+    return OK;
+}
+
+/* ---------------------------------------------------------------- not finite */
+
+static Status not_finite(const Life *l, const RunStep *step, const char *what) {
+    return status_error(E_FAIL,
+                        "step %lld (batch %lld): the loss or its gradient is not finite (loss %g, gradient "
+                        "norm %g); %s",
+                        (long long)l->state.at.step, (long long)(l->state.at.step + l->state.at.moved),
+                        step->loss, step->grad_norm, what);
+}
+
+static Status roll_back(Life *l) {
+    int64_t next = l->state.at.step + l->state.at.moved + 1, skipped = l->state.skipped;
+    TRY(load_newest(l));
+    l->state.skipped = skipped;
+    l->state.at.moved = next - l->state.at.step;
+    *l->run->at = l->state.at;
+    TRY(run_log_close(&l->log));
+    return run_log_open(&l->log, l->opts.run_dir, &l->state);
+}
+
+static Status pass_over(Life *l, const RunStep *step) {
+    if (l->nan == NAN_HALT) {
+        TRY(save(l));
+        return not_finite(l, step,
+                          "nothing was updated; try a smaller train.lr, or train.nan=skip with --resume");
     }
-    free(last);
-    return st;
+    if (++l->state.skipped > RUN_MAX_SKIPS)
+        return not_finite(l, step, "too often in a row; nothing was updated; try a smaller train.lr");
+    if (!l->opts.quiet)
+        fprintf(stderr, "warning: step %lld: loss %g, gradient norm %g: %s\n", (long long)l->state.at.step,
+                step->loss, step->grad_norm,
+                l->nan == NAN_SKIP ? "batch passed over" : "back to the newest checkpoint");
+    if (l->nan == NAN_ROLLBACK) return roll_back(l);
+    l->state.at.moved++;
+    *l->run->at = l->state.at;
+    return OK;
 }
 
-static Status save(char **path, Sft *s, const char *run_dir) {
-    free(*path);
-    *path = NULL;
-    return ckpt_save(path, run_dir, &s->hypernet, &s->info);
+/* ---------------------------------------------------------------- steps */
+
+static bool due(int64_t step, int64_t every) {
+    return every > 0 && step % every == 0;
 }
 
-static Status run_steps(SftResult *out, Sft *s, RunLog *log, SftRun opts) {
-    const Config *c = s->cfg;
-    SftStepOpts update = {true};
-    int64_t total = c->train.steps, saved = -1, before = log->tokens; /* before: of the run that is resumed */
-    Progress p = progress_begin("train", "steps", total, opts.quiet);
-    p.done = s->info.step;
-    while (s->info.step < total) {
-        SftStep step;
+static Status validate(Life *l) {
+    RunVal v;
+    RunState *s = &l->state;
+    TRY(l->run->kind->validate(&v, l->run->self));
+    CHECK(v.n > 0, "a validation of nothing");
+    double loss = run_val_loss(&v);
+    if (s->best_step < 0 || loss < s->best) { /* false for NaN */
+        s->best_step = s->at.step;
+        s->best = loss;
+        s->waited = 0;
+    } else {
+        s->waited++;
+    }
+    return run_log_val(&l->log, s, &v);
+}
+
+static bool is_done(const Life *l) {
+    const RunState *s = &l->state;
+    return s->at.step >= l->run->total || (s->best_step >= 0 && s->waited >= l->run->cfg->train.patience);
+}
+
+static Status after_step(Life *l, const RunStep *step) {
+    const Config *c = l->run->cfg;
+    RunState *s = &l->state;
+    bool last = s->at.step == l->run->total, validates = l->run->kind->validate && c->eval.every > 0;
+    s->loss_sum += step->loss;
+    s->loss_n++;
+    s->tokens += step->tokens;
+    if (l->nan == NAN_SKIP) s->skipped = 0;
+    if (due(s->at.step, c->train.log_every) || last) TRY(run_log_step(&l->log, s, step));
+    if (validates && (due(s->at.step, c->eval.every) || last)) TRY(validate(l));
+    if (due(s->at.step, c->train.save_every) || s->best_step == s->at.step) TRY(save(l));
+    return OK;
+}
+
+static double tokens_per_s(const Life *l) {
+    return (double)(l->state.tokens - l->log.before) / (now_seconds() - l->log.started + 1e-9);
+}
+
+static Status run_steps(Life *l) {
+    l->progress = progress_begin("train", "steps", l->run->total, l->opts.quiet);
+    l->progress.done = l->state.at.step;
+    if (l->nan == NAN_ROLLBACK && l->saved < 0) TRY(save(l));
+    while (!is_done(l)) {
+        RunStep step;
         char note[64];
-        TRY(sft_step(&step, s, update));
-        log->loss_sum += step.loss;
-        log->loss_n++;
-        log->tokens += step.tokens;
-        snprintf(note, sizeof note, "loss %.3f  %.0f tokens/s", step.loss,
-                 (double)(log->tokens - before) / (now_seconds() - log->started + 1e-9));
-        progress_update(&p, s->info.step, note);
-        if (s->info.step % c->train.log_every == 0 || s->info.step == total) TRY(log_line(log, s, &step));
-        if (c->train.save_every > 0 && s->info.step % c->train.save_every == 0) {
-            TRY(save(&out->ckpt, s, opts.run_dir));
-            saved = s->info.step;
+        TRY(l->run->kind->step(&step, l->run->self, true));
+        if (!isfinite(step.loss) || !isfinite(step.grad_norm)) {
+            TRY(pass_over(l, &step));
+        } else {
+            l->state.at = *l->run->at;
+            TRY(after_step(l, &step));
+            snprintf(note, sizeof note, "loss %.3f  %.0f tokens/s", step.loss, tokens_per_s(l));
+            progress_update(&l->progress, l->state.at.step, note);
         }
-        if (opts.stop && *opts.stop) break;
+        if (l->opts.stop && *l->opts.stop) break;
     }
-    out->seconds = now_seconds() - log->started;
-    out->tokens_per_s = (double)(log->tokens - before) / (out->seconds + 1e-9);
-    if (s->info.step == total) progress_end(&p, NULL);
-    if (saved != s->info.step) TRY(save(&out->ckpt, s, opts.run_dir));
-    if (s->info.step < total)
-        return status_error(E_INTERRUPTED, "interrupted; saved after step %lld: continue with --resume",
-                            (long long)s->info.step);
-    return OK;
+    TRY(save(l));
+    if (is_done(l)) {
+        progress_end(&l->progress, NULL);
+        return OK;
+    }
+    return status_error(E_INTERRUPTED, "interrupted; saved after step %lld: continue with --resume",
+                        (long long)l->state.at.step);
 }
 
-Status sft_run(SftResult *out, Sft *s, SftRun opts) {
-    RunLog log = {0};
-    memset(out, 0, sizeof *out);
-    TRY(file_mkdirs(opts.run_dir));
-    if (opts.resume) TRY(resume(s, opts.run_dir));
-    TRY(write_config(s, opts.run_dir));
-    Status st = open_log(&log, opts.run_dir, s->info.step);
-    if (status_is_ok(st)) st = run_steps(out, s, &log, opts);
-    if (log.f && fclose(log.f) != 0 && status_is_ok(st))
-        st = status_errno(errno, "metrics.jsonl: cannot close");
+/* ---------------------------------------------------------------- the whole */
+
+static Status write_report(const Life *l, const RunResult *r) {
+    const RunState *s = &l->state;
+    const Config *c = l->run->cfg;
+    char *text = NULL, *path = path_join(l->opts.run_dir, "report.md");
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    Status st = f && path ? OK : status_error(E_ENV, "out of memory");
+    if (f) {
+        fprintf(f, "# %s\n\n| | |\n|---|---|\n| base model | %s |\n| tasks | %s |\n", c->name, c->model,
+                c->data.tasks);
+        fprintf(f, "| steps | %lld of %lld |\n| tokens | %lld |\n| tokens/s | %.0f |\n",
+                (long long)s->at.step, (long long)l->run->total, (long long)s->tokens, r->tokens_per_s);
+        if (s->at.moved) fprintf(f, "| batches passed over | %lld |\n", (long long)s->at.moved);
+        if (s->best_step >= 0)
+            fprintf(f, "| best validation loss | %.6g after step %lld |\n", s->best, (long long)s->best_step);
+        fprintf(f, "| best checkpoint | %s |\n", r->ckpt);
+        if ((fclose(f) != 0 || !text) && status_is_ok(st)) st = status_error(E_ENV, "out of memory");
+    }
+    if (status_is_ok(st)) st = file_write_atomic(path, text, n);
+    free(text);
+    free(path);
     return st;
+}
+
+static Status finish(RunResult *out, Life *l, Status st) {
+    int64_t best = l->state.best_step >= 0 ? l->state.best_step : l->saved;
+    out->seconds = now_seconds() - l->log.started;
+    out->tokens_per_s = tokens_per_s(l);
+    Status closed = run_log_close(&l->log);
+    if (status_is_ok(st))
+        st = closed;
+    else
+        status_free(closed);
+    if (best >= 0 && asprintf(&out->ckpt, "%s/ckpt/step_%08lld", l->opts.run_dir, (long long)best) < 0)
+        out->ckpt = NULL;
+    return status_is_ok(st) ? write_report(l, out) : st;
+}
+
+static NanPolicy nan_policy(const char *name) {
+    return name[0] == 's' ? NAN_SKIP : name[0] == 'r' ? NAN_ROLLBACK : NAN_HALT;
+}
+
+Status run_train(RunResult *out, const Run *run, RunOpts opts) {
+    Life l = {.run = run, .opts = opts, .nan = nan_policy(run->cfg->train.nan), .saved = -1};
+    l.state.at = *run->at;
+    l.state.best_step = -1;
+    memset(out, 0, sizeof *out);
+    if (!opts.resume && state_any(opts.run_dir))
+        return status_error(
+            E_USAGE,
+            "%s holds a run already: continue it with --resume, or choose another name=", opts.run_dir);
+    if (opts.resume && !file_is_dir(opts.run_dir))
+        return status_error(E_INPUT, "%s: no such run to continue; leave out --resume to start it",
+                            opts.run_dir);
+    TRY(file_mkdirs(opts.run_dir));
+    if (opts.resume) TRY(load_newest(&l));
+    TRY(write_config(run, opts.run_dir));
+    TRY(run_log_open(&l.log, opts.run_dir, &l.state));
+    return finish(out, &l, run_steps(&l));
 }

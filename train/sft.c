@@ -4,8 +4,11 @@
 #include "train/task_start.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { TIMED_STEPS = 3, COUNTED_STEPS = 32 }; /* the first timed one warms up */
 
 static HypernetSize size_of(const char *s) {
     return s[0] == 'S' ? HYPERNET_S : s[0] == 'M' ? HYPERNET_M : HYPERNET_L;
@@ -35,11 +38,25 @@ static Status hypernet_config(HypernetConfig *h, const Config *cfg, const Llm *l
     return OK;
 }
 
-/* Embeds every training description, once. */
+/* Every description that trains, then every one that validates. *texts owns the array. */
+static Status list_descriptions(const char ***texts, Sft *s) {
+    const char **train;
+    int64_t n, n_valid = sft_valid_texts(s, NULL, 0);
+    TRY(batch_descriptions(&train, &n, &s->source));
+    *texts = realloc(train, (size_t)(n + n_valid) * sizeof *train);
+    if (!*texts) {
+        free(train);
+        return status_error(E_ENV, "out of memory");
+    }
+    s->n_embeddings = n + sft_valid_texts(s, *texts + n, n);
+    return OK;
+}
+
+/* Embeds every description, once. */
 static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool quiet) {
     const char **texts;
     Encoder encoder;
-    TRY(batch_descriptions(&texts, &s->n_embeddings, &s->source));
+    TRY(list_descriptions(&texts, s));
     Status st = encoder_load(&encoder, s->dev, encoder_path);
     if (!status_is_ok(st)) {
         free(texts);
@@ -60,15 +77,10 @@ static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool q
     return st;
 }
 
-static PromptKind prompt_kind(const char *s) {
-    return strcmp(s, "input") == 0   ? PROMPT_INPUT
-           : strcmp(s, "mixed") == 0 ? PROMPT_MIXED
-                                     : PROMPT_INSTRUCTION;
-}
-
 static void sft_bind(Sft *s, int64_t max_rows) {
-    s->batch_embeddings = arena_f32(&s->mem, s->source.batch_tasks * s->info.hypernet.embed);
+    s->batch_embeddings = arena_f32(&s->mem, s->cfg->train.batch_tasks * s->info.hypernet.embed);
     s->row_loss = arena_f32(&s->mem, max_rows);
+    if (s->n_sets > 0) valid_bind(&s->valid, &s->mem, max_rows);
 }
 
 static Status init_hypernet(Sft *s, int64_t embed) {
@@ -92,15 +104,24 @@ static Status init(Sft *s, const SftPaths *paths, bool quiet) {
     LlmLoad load = {DT_F32, true};
     int64_t embed = 0;
     TRY(tasks_load(&s->tasks, paths->tasks));
+    if (s->tasks.n_absent > 0 && !quiet)
+        fprintf(stderr, "%s: %lld tasks of the list are not available, %lld are\n", paths->tasks,
+                (long long)s->tasks.n_absent, (long long)s->tasks.n);
     TRY(llm_choose_dtype(&load.dtype, s->dev, c->dtype));
     TRY(llm_load(&s->llm, s->dev, paths->model, load));
     if (!s->llm.tokenizer) return status_error(E_INPUT, "%s: no tokenizer.json", paths->model);
     if (s->llm.cfg.n_eos == 0) return status_error(E_INPUT, "%s: names no end-of-text token", paths->model);
     int64_t n_tasks =
         c->data.max_tasks > 0 && c->data.max_tasks < s->tasks.n ? c->data.max_tasks : s->tasks.n;
-    TRY(batch_source_init(&s->source, &s->llm, &s->tasks, n_tasks, c->train.batch_tasks, c->data.max_tokens,
-                          prompt_kind(c->data.prompt), c->data.swap, c->train.equal_weight,
-                          (uint64_t)c->seed));
+    BatchOpts opts = {.batch_tasks = c->train.batch_tasks,
+                      .max_tokens = c->data.max_tokens,
+                      .prompt = batch_prompt_kind(c->data.prompt),
+                      .swap = c->data.swap,
+                      .equal_weight = c->train.equal_weight,
+                      .seed = (uint64_t)c->seed};
+    TRY(batch_source_init(&s->source, &s->llm, s->tasks.tasks, n_tasks, opts));
+    s->total = c->train.epochs > 0 ? c->train.epochs * batch_epoch(&s->source) : c->train.steps;
+    TRY(sft_valid_init(s, paths->heldout));
     TRY(embed_all(s, paths->encoder, &embed, quiet));
     TRY(init_hypernet(s, embed));
     TRY(batch_init(&s->batch, &s->source));
@@ -130,6 +151,7 @@ void sft_end_training(Sft *s) {
 
 void sft_free(Sft *s) {
     sft_end_training(s);
+    sft_valid_free(s);
     batch_free(&s->batch);
     batch_source_free(&s->source);
     llm_free(&s->llm);
@@ -140,36 +162,40 @@ void sft_free(Sft *s) {
     memset(s, 0, sizeof *s);
 }
 
-static Status update(SftStep *out, Sft *s, double sumsq) {
+static Status update(RunStep *out, Sft *s, double sumsq) {
     const Config *c = s->cfg;
-    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)c->train.steps);
-    out->lr = schedule_lr(c->train.lr, s->info.step, warmup, c->train.steps);
-    s->info.step++;
+    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)s->total);
+    out->lr = schedule_lr(c->train.lr, s->at.step, warmup, s->total);
+    s->at.step++;
     AdamwOpts o = {.lr = out->lr,
                    .beta1 = c->train.beta1,
                    .beta2 = c->train.beta2,
                    .eps = c->train.eps,
                    .decay = c->train.weight_decay,
                    .grad_scale = schedule_clip(sumsq, c->train.clip),
-                   .step = s->info.step};
+                   .step = s->at.step};
     Hypernet *h = &s->hypernet;
     return adamw(s->dev, h->params, h->m, h->v, h->grads, h->n_params, o);
 }
 
-Status sft_step(SftStep *out, Sft *s, SftStepOpts opts) {
-    const Config *c = s->cfg;
-    int64_t embed = s->info.hypernet.embed;
-    LoraSet loras;
-    memset(out, 0, sizeof *out);
-    TRY(batch_next(&s->batch, &s->source, s->info.step));
-    const LlmBatch *b = &s->batch.llm;
-    for (int64_t i = 0; i < b->n_seqs; i++)
+Status sft_adapters(LoraSet *out, Sft *s, HypernetRun run) {
+    int64_t embed = s->info.hypernet.embed, n = s->batch.llm.n_seqs;
+    for (int64_t i = 0; i < n; i++)
         memcpy(s->batch_embeddings + i * embed, s->embeddings + s->batch.embedding[i] * embed,
                (size_t)embed * sizeof(float));
-    HypernetRun hrun = {.train = true, .seed = (uint64_t)c->seed, .step = (uint64_t)s->info.step};
-    TRY(hypernet_forward(&loras, &s->hypernet, s->dev,
-                         tensor_2d(s->batch_embeddings, DT_F32, b->n_seqs, embed), hrun));
-    LlmRun run = {true, (float)c->train.neftune, (uint64_t)c->seed, (uint64_t)s->info.step};
+    return hypernet_forward(out, &s->hypernet, s->dev, tensor_2d(s->batch_embeddings, DT_F32, n, embed), run);
+}
+
+Status sft_step(RunStep *out, Sft *s, SftStepOpts opts) {
+    const Config *c = s->cfg;
+    int64_t number = s->at.step + s->at.moved, embed = s->info.hypernet.embed;
+    LoraSet loras;
+    memset(out, 0, sizeof *out);
+    TRY(batch_next(&s->batch, &s->source, number));
+    const LlmBatch *b = &s->batch.llm;
+    HypernetRun hrun = {.train = true, .seed = (uint64_t)c->seed, .step = (uint64_t)number};
+    TRY(sft_adapters(&loras, s, hrun));
+    LlmRun run = {true, (float)c->train.neftune, (uint64_t)c->seed, (uint64_t)number};
     TRY(llm_forward(&s->llm, s->dev, &s->acts, b, &loras, run));
     CrossEntropyOut ce = {.loss = s->row_loss};
     TRY(llm_loss(&out->loss, &s->llm, s->dev, &s->acts, b, ce, (float)c->train.label_smoothing));
@@ -181,11 +207,52 @@ Status sft_step(SftStep *out, Sft *s, SftStepOpts opts) {
     TRY(norm_sumsq(s->dev, &sumsq, s->hypernet.grads, s->hypernet.n_params));
     out->grad_norm = sqrt(sumsq);
     out->tokens = b->n_tokens;
-    if (!isfinite(out->loss) || !isfinite(sumsq))
-        return status_error(
-            E_FAIL,
-            "step %lld: the loss or its gradient is not finite (loss %g, gradient norm %g); nothing was "
-            "updated; try a smaller train.lr",
-            (long long)s->info.step, out->loss, out->grad_norm);
-    return opts.update ? update(out, s, sumsq) : OK;
+    bool finite = isfinite(out->loss) && isfinite(sumsq);
+    return opts.update && finite ? update(out, s, sumsq) : OK;
+}
+
+Status sft_time_step(double *seconds, double *tokens, Sft *s) {
+    RunStep step;
+    double rate = 0;
+    for (int i = 0; i < TIMED_STEPS; i++) {
+        double t = now_seconds();
+        TRY(sft_step(&step, s, (SftStepOpts){.update = false}));
+        t = (double)step.tokens / (now_seconds() - t);
+        if (t > rate) rate = t;
+    }
+    *tokens = 0;
+    for (int i = 0; i < COUNTED_STEPS; i++) {
+        TRY(batch_next(&s->batch, &s->source, s->at.step + i));
+        *tokens += (double)s->batch.llm.n_tokens / COUNTED_STEPS;
+    }
+    *seconds = *tokens / rate;
+    return OK;
+}
+
+static Status run_step(RunStep *out, void *self, bool update_too) {
+    return sft_step(out, self, (SftStepOpts){.update = update_too});
+}
+
+static Status run_validate(RunVal *out, void *self) {
+    return sft_validate(out, self);
+}
+
+static Status run_write(void *self, const char *dir) {
+    Sft *s = self;
+    s->info.step = s->at.step;
+    return ckpt_write(dir, &s->hypernet, &s->info);
+}
+
+static Status run_read(void *self, const char *dir) {
+    Sft *s = self;
+    return ckpt_load(&s->hypernet, dir);
+}
+
+Status sft_run(RunResult *out, Sft *s, RunOpts opts) {
+    const RunKind kind = {.step = run_step,
+                          .validate = s->n_sets > 0 ? run_validate : NULL,
+                          .write = run_write,
+                          .read = run_read};
+    Run run = {.kind = &kind, .self = s, .at = &s->at, .total = s->total, .cfg = s->cfg};
+    return run_train(out, &run, opts);
 }

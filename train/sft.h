@@ -1,14 +1,22 @@
-/* Training a hypernetwork by supervised fine-tuning through the frozen LLM (method.md section 6). A run lives
- * in RUN/: config.json (resolved), metrics.jsonl (one object a logged step), ckpt/. Everything random is a
- * function of (seed, step), so a run gives the same bits whatever the number of threads, and continues from a
- * checkpoint exactly. */
+/* Training a hypernetwork by supervised fine-tuning through the frozen LLM (method.md section 6). Everything
+ * random is a function of (seed, batch number), so a run gives the same bits whatever the number of threads,
+ * and continues from a checkpoint exactly. */
 #ifndef T2L_TRAIN_SFT_H
 #define T2L_TRAIN_SFT_H
 
 #include "model/encoder.h"
-#include "train/batch.h"
 #include "train/ckpt.h"
 #include "train/config.h"
+#include "train/valid.h"
+
+/* Tasks to validate on. */
+typedef struct SftSet {
+    const char *name;  /* view */
+    const Task *tasks; /* view */
+    int64_t n_tasks;
+    bool heldout;
+    int64_t *first; /* owns [n_tasks]: row of a task's first description */
+} SftSet;
 
 /* What training works on, ready to step. */
 typedef struct Sft {
@@ -18,10 +26,16 @@ typedef struct Sft {
     TaskSet tasks;
     BatchSource source;
     Batch batch;
-    float *embeddings; /* owns [n,E]: of every training description */
+    TaskSet heldout;
+    SftSet sets[2];
+    int n_sets;        /* 0: no validation */
+    Valid valid;       /* view: buffers in mem */
+    float *embeddings; /* owns [n,E]: of every training description, then of those that validate */
     int64_t n_embeddings;
     Hypernet hypernet;
-    CkptInfo info; /* what its checkpoints say; info.step: steps done */
+    CkptInfo info; /* what its checkpoints say */
+    RunPlace at;
+    int64_t total; /* optimizer steps */
     LlmActs acts;
     float *batch_embeddings; /* [B,E] */
     float *row_loss;         /* [R] */
@@ -29,40 +43,33 @@ typedef struct Sft {
 } Sft;
 
 typedef struct SftPaths {
-    const char *model, *encoder, *tasks; /* view: resolved paths */
+    const char *model, *encoder, *tasks, *heldout; /* view: resolved paths; heldout NULL: none */
 } SftPaths;
-
-typedef struct SftStep {
-    double loss, penalty, grad_norm, lr;
-    int64_t tokens; /* fed to the LLM */
-} SftStep;
 
 Status sft_init(Sft *s, Device *dev, const Config *cfg, const SftPaths *paths, bool quiet);
 void sft_free(Sft *s);
-/* Forward, backward, and, with update, the optimizer's step number info.step, which it then counts. E_FAIL
- * when the loss or the gradient is not finite; parameters are untouched then. */
+/* Forward, backward, and, with update and when loss and gradient are finite, the optimizer's step number
+ * at.step, which it then counts. */
 typedef struct SftStepOpts {
     bool update;
 } SftStepOpts;
-Status sft_step(SftStep *out, Sft *s, SftStepOpts opts);
+Status sft_step(RunStep *out, Sft *s, SftStepOpts opts);
+/* Adapters of the descriptions of s->batch. */
+Status sft_adapters(LoraSet *out, Sft *s, HypernetRun run);
 
-typedef struct SftRun {
-    const char *run_dir; /* view */
-    bool resume, quiet;
-    const volatile int *stop; /* set by a signal: finish the step, save, return E_INTERRUPTED; may be NULL */
-} SftRun;
-
-typedef struct SftResult {
-    char *ckpt; /* owns: the last checkpoint's folder */
-    double seconds, tokens_per_s;
-} SftResult;
+/* train/sft_valid.c. Which sets there are; nothing when eval.every is 0. */
+Status sft_valid_init(Sft *s, const char *heldout);
+void sft_valid_free(Sft *s);
+/* The descriptions needed, whose embeddings stand from row `row` on; their number. texts NULL: only that. */
+int64_t sft_valid_texts(Sft *s, const char **texts, int64_t row);
+Status sft_validate(RunVal *out, Sft *s);
 
 /* Seconds and tokens of a mean step on this machine: the best rate of a few steps that update nothing, over
  * the next batches' sizes. */
 Status sft_time_step(double *seconds, double *tokens, Sft *s);
 /* Gives back the memory that only training needs; model and tasks stay. */
 void sft_end_training(Sft *s);
-/* The whole run: steps, log, checkpoints. */
-Status sft_run(SftResult *out, Sft *s, SftRun opts);
+/* The whole run (train/run.h). */
+Status sft_run(RunResult *out, Sft *s, RunOpts opts);
 
 #endif

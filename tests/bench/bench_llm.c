@@ -114,7 +114,7 @@ static void bench_sft(SftCase *c, const char *dtype) {
     const char *words[] = {word, NULL};
     snprintf(word, sizeof word, "dtype=\"%s\"", dtype);
     sft_case_open(c, 0, words);
-    SftStep step;
+    RunStep step;
     int64_t tokens = 0;
     check(sft_step(&step, &c->sft, (SftStepOpts){.update = true}));
     double t = now_seconds();

@@ -251,13 +251,70 @@ static void test_real(void **state) {
     assert_int_equal(set.n, 469);
     assert_int_equal(n, 153497);
     tasks_free(&set);
+    strcpy(strrchr(path.s, '/'), "/train"); /* the reference's order and descriptions */
+    assert_ok(tasks_load(&set, path.s));
+    assert_int_equal(set.n, 459);
+    assert_int_equal(set.n_absent, 20);
+    assert_string_equal(set.tasks[0].name, "lol_742");
+    assert_string_equal(set.tasks[1].name, "lol_1198");
+    for (int64_t i = 0; i < set.n; i++) assert_int_equal(set.tasks[i].n_descriptions, 128);
+    assert_int_equal(tasks_find(&set, "lol_717")->n_unseen, 3);
+    tasks_free(&set);
+    strcpy(strrchr(path.s, '/'), "/validation_unseen");
+    assert_ok(tasks_load(&set, path.s));
+    assert_int_equal(set.n, 10);
+    tasks_free(&set);
+}
+
+static const char one_task[] =
+    "{\"Definition\": \"Do.\", \"Instances\": [{\"input\": \"i\", \"output\": \"o\"}]}";
+
+/* FOLDER/LIST: its order, its names, descriptions beside it, what is not available counted. */
+static void test_list(void **state) {
+    (void)state;
+    TestDir dir = dir_make();
+    TestPath index = dir_file(&dir, "index.json"), list = dir_file(&dir, "first"),
+             sub = dir_file(&dir, "tasks");
+    TaskSet set;
+    assert_false(tasks_is_list(list.s));
+    assert_ok(file_mkdirs(sub.s));
+    write_text(dir_file(&dir, "tasks/file_a.json").s, one_task);
+    write_text(dir_file(&dir, "tasks/file_b.json").s, one_task);
+    write_text(index.s,
+               "{\"first\": [\"z\", \"gone\", \"a\"], \"none\": [\"gone\"], \"odd\": [1], \"up\": [\"up\"],"
+               " \"available\": {\"a\": \"file_a\", \"z\": \"file_b\", \"up\": \"../x\"}}");
+    assert_true(tasks_is_list(list.s));
+    assert_ok(tasks_load(&set, list.s));
+    assert_int_equal(set.n, 2);
+    assert_int_equal(set.n_absent, 1);
+    assert_string_equal(set.tasks[0].name, "z");
+    assert_string_equal(set.tasks[1].name, "a");
+    assert_string_equal(tasks_find(&set, "a")->descriptions[0], "Do.");
+    tasks_free(&set);
+    write_text(dir_file(&dir, "descriptions.json").s, "{\"a\": [\"one\", \"two\"]}");
+    write_text(dir_file(&dir, "eval_descriptions.json").s, "{\"eval_descriptions\": {\"z\": [\"new\"]}}");
+    assert_ok(tasks_load(&set, list.s));
+    assert_int_equal(set.tasks[1].n_descriptions, 2);
+    assert_string_equal(set.tasks[1].descriptions[1], "two");
+    assert_string_equal(set.tasks[0].unseen[0], "new");
+    tasks_free(&set);
+    assert_fails(tasks_load(&set, dir_file(&dir, "none").s), E_INPUT, "no task of list 'none'");
+    assert_fails(tasks_load(&set, dir_file(&dir, "odd").s), E_INPUT, "odd");
+    assert_fails(tasks_load(&set, dir_file(&dir, "up").s), E_INPUT, "is no file name");
+    assert_fails(tasks_load(&set, dir_file(&dir, "absent").s), E_INPUT, "absent");
+    assert_fails(tasks_load(&set, dir_file(&dir, "available").s), E_INPUT, "available");
+    write_text(dir_file(&dir, "descriptions.json").s, "{\"a\": [\" \"]}");
+    assert_fails(tasks_load(&set, list.s), E_INPUT, "is blank");
+    write_text(index.s, "{");
+    assert_fails(tasks_load(&set, list.s), E_INPUT, "index.json");
+    dir_remove(&dir);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sound),     cmocka_unit_test(test_split),  cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_directory), cmocka_unit_test(test_damage), cmocka_unit_test(test_mini),
-        cmocka_unit_test(test_real),
+        cmocka_unit_test(test_real),      cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,7 +6,9 @@
 enum { ROWS = 5 };
 
 static const ExactCount counts[ROWS][2] = {
-    {{20, 5}, {20, 20}}, {{20, 15}, {20, 10}}, {{10, 0}, {10, 10}}, {{0, 0}, {0, 0}}, {{4, 1}, {4, 3}},
+    {{20, 5, 8, 6}, {20, 20, 20, 20}}, {{20, 15, 16, 15}, {20, 10, 12, 11}},
+    {{10, 0, 1, 1}, {10, 10, 10, 10}}, {{0, 0, 0, 0}, {0, 0, 0, 0}},
+    {{4, 1, 2, 1.5}, {4, 3, 3, 3}},
 };
 
 typedef struct Fixture {
@@ -89,7 +91,18 @@ static void files(void **state) {
     assert_within(x, sqrt(0.75 * 0.25 / 19), 1e-12);
     assert_ok(json_get_number(&x, p, "n", "results"));
     assert_within(x, 20, 0);
+    assert_null(cJSON_GetObjectItem(p, "rouge1"));
     assert_ok(json_get_object(&o, s, "config", "results"));
+    cJSON_Delete(s);
+    f.r.rouge = true;
+    assert_ok(summary_results(&s, &f.r, NULL));
+    assert_ok(json_get_object(&o, s, "results", "results"));
+    assert_ok(json_get_object(&o, o, "sub", "results"));
+    assert_ok(json_get_object(&p, o, "prompted", "results"));
+    assert_ok(json_get_number(&x, p, "rouge1", "results"));
+    assert_within(x, 0.8, 1e-15);
+    assert_ok(json_get_number(&x, p, "rougeL", "results"));
+    assert_within(x, 0.75, 1e-15);
     cJSON_Delete(s);
 }
 
@@ -131,6 +144,14 @@ static void table(void **state) {
     assert_true(lines_of_width(text, &lines) > 0);
     assert_int_equal(lines, 2 + 4 + 1 + 3);
     assert_non_null(strstr(text, "| shout "));
+    free(text);
+    f.r.rouge = true;
+    assert_ok(summary_table(&text, &f.r, (SummaryTableOpts){true}));
+    assert_true(lines_of_width(text, &lines) > 0);
+    assert_int_equal(lines, 2 + 4 + 1 + 3 + 2);
+    assert_non_null(strstr(text, "| ROUGE-1 / ROUGE-L, mean of 4 seen tasks "));
+    assert_non_null(strstr(text, "43.3 / 38.3 |")); /* 0.4, 0.8, 0.1; 0.3, 0.75, 0.1 */
+    assert_non_null(strstr(text, "50.0 / 37.5 |"));
     free(text);
 }
 

@@ -11,7 +11,7 @@ typedef struct SftCase {
     Device dev;
     Config config;
     Sft sft;
-    char *model, *encoder, *suite, *tasks; /* owns */
+    char *model, *encoder, *suite, *tasks, *heldout; /* owns */
 } SftCase;
 
 /* The paths of what is cached; false: not fetched. */
@@ -38,7 +38,8 @@ TEST_FN void sft_case_open(SftCase *c, int threads, const char *const *words) {
         n++;
     }
     c->tasks = path_join(c->suite, "train");
-    SftPaths paths = {c->model, c->encoder, c->tasks};
+    c->heldout = path_join(c->suite, "heldout");
+    SftPaths paths = {c->model, c->encoder, c->tasks, c->heldout};
     assert_ok(config_load(&c->config, TEST_ROOT "/configs/demo.json", n, all));
     assert_ok(device_open(&c->dev, "cpu", threads));
     assert_ok(sft_init(&c->sft, &c->dev, &c->config, &paths, true));
@@ -49,7 +50,8 @@ TEST_FN void sft_case_close(SftCase *c) {
     device_close(&c->dev);
     config_free(&c->config);
     free(c->tasks);
-    c->tasks = NULL;
+    free(c->heldout);
+    c->tasks = c->heldout = NULL;
 }
 
 TEST_FN void sft_case_forget(SftCase *c) {

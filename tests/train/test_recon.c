@@ -4,6 +4,7 @@
 #include "tests/test_util.h"
 #include "base/json.h"
 #include "tests/train/recon_case.h"
+#include "train/state.h"
 
 enum { STEPS = 20, TWIN_TASKS = 10, TASKS = 16 };
 
@@ -139,6 +140,11 @@ static double error_of(const ReconCase *c, const char *ckpt, Device *dev) {
     return sqrt(off / all);
 }
 
+static Status write_ckpt(void *self, const char *dir) {
+    const Recon *r = self;
+    return ckpt_write(dir, &r->hypernet, &r->info);
+}
+
 static void reconstruct(const char *name, const char *const *words, bool offset, double most) {
     ReconCase c;
     char *ckpt;
@@ -150,7 +156,8 @@ static void reconstruct(const char *name, const char *const *words, bool offset,
         assert_ok(recon_step(&step, &c.recon, (ReconStepOpts){.update = true}));
         if (c.recon.info.step == 1) first = step.loss;
     }
-    assert_ok(ckpt_save(&ckpt, c.dir, &c.recon.hypernet, &c.recon.info));
+    RunState at = {.at.step = c.recon.info.step, .best_step = -1};
+    assert_ok(state_save(&ckpt, c.dir, &at, write_ckpt, &c.recon));
     double error = error_of(&c, ckpt, &c.dev);
     printf("%s: loss %.4g to %.4g; delta W of %d adapters off by %.2f %%\n", name, first, step.loss, TASKS,
            100 * error);

@@ -24,7 +24,7 @@ static void test_twin(void **state) {
     sft_case_open(c, 0, twin_words);
     double worst = 0;
     for (int i = 0; i < STEPS; i++) {
-        SftStep step;
+        RunStep step;
         assert_ok(sft_step(&step, &c->sft, (SftStepOpts){.update = true}));
         double want = cJSON_GetArrayItem(losses, i)->valuedouble, off = fabs(step.loss - want) / want;
         if (!(off <= 1e-4)) fail_msg("step %d: loss %.7f, the twin's %.7f", i, step.loss, want);
@@ -42,7 +42,7 @@ static const char *const short_words[] = {"train.steps=6",      "data.max_tasks=
 static void run_short(char digest[65], double losses[SHORT], SftCase *c, int threads) {
     sft_case_open(c, threads, short_words);
     for (int i = 0; i < SHORT; i++) {
-        SftStep step;
+        RunStep step;
         assert_ok(sft_step(&step, &c->sft, (SftStepOpts){.update = true}));
         losses[i] = step.loss;
     }
@@ -61,9 +61,9 @@ static void test_threads(void **state) {
 
 static char *run_to(SftCase *c, const char *dir, int stop_after, bool resume) {
     volatile int stop = stop_after > 0;
-    SftResult result;
+    RunResult result;
     sft_case_open(c, 2, short_words);
-    SftRun run = {.run_dir = dir, .resume = resume, .quiet = true, .stop = &stop};
+    RunOpts run = {.run_dir = dir, .resume = resume, .quiet = true, .stop = &stop};
     Status s = sft_run(&result, &c->sft, run);
     if (stop_after > 0) {
         assert_int_equal(status_code(s), E_INTERRUPTED);
@@ -101,6 +101,56 @@ static void test_resume(void **state) {
     assert_ok(file_remove_tree(dir));
 }
 
+/* Validation leaves training alone: the same parameters as without. Its numbers are those of the checkpoint,
+ * computed again one sequence a batch. */
+static void test_validation(void **state) {
+    static const char *const words[] = {
+        "train.steps=3", "data.max_tasks=4", "train.batch_tasks=2",   "data.max_tokens=64",
+        "eval.every=2",  "train.neftune=5",  "eval.valid_examples=1", NULL};
+    static const char *const alone[] = {
+        "train.steps=3", "data.max_tasks=4", "train.batch_tasks=1",   "data.max_tokens=64",
+        "eval.every=2",  "train.neftune=5",  "eval.valid_examples=1", NULL};
+    SftCase *c = *state;
+    char dir[] = "/tmp/t2l-test-XXXXXX", a[65], b[65], *text, path[64];
+    RunStep step;
+    RunResult result;
+    RunVal v, w;
+    assert_non_null(mkdtemp(dir));
+    sft_case_open(c, 2, words);
+    for (int i = 0; i < 3; i++) assert_ok(sft_step(&step, &c->sft, (SftStepOpts){.update = true}));
+    sha256_hex(a, c->sft.hypernet.params, (size_t)c->sft.hypernet.n_params * sizeof(float));
+    sft_case_close(c);
+    sft_case_open(c, 2, words);
+    assert_ok(sft_run(&result, &c->sft, (RunOpts){.run_dir = dir, .quiet = true}));
+    sha256_hex(b, c->sft.hypernet.params, (size_t)c->sft.hypernet.n_params * sizeof(float));
+    assert_string_equal(a, b);
+    assert_ok(sft_validate(&v, &c->sft));
+    assert_int_equal(v.n, 2);
+    assert_string_equal(v.set[0].name, "seen");
+    assert_string_equal(v.set[1].name, "heldout");
+    snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
+    assert_ok(file_read(&text, NULL, path, 1 << 20));
+    assert_non_null(strstr(text, "{\"step\":2,\"val\":{\"loss\":"));
+    assert_non_null(strstr(text, "{\"step\":3,\"val\":{\"loss\":"));
+    free(text);
+    sft_case_close(c);
+    sft_case_open(c, 1, alone);
+    snprintf(path, sizeof path, "%s/ckpt/last", dir);
+    assert_ok(ckpt_load(&c->sft.hypernet, path));
+    assert_ok(sft_validate(&w, &c->sft));
+    for (int i = 0; i < 2; i++) {
+        assert_within(v.set[i].loss, w.set[i].loss, 2e-3 * w.set[i].loss);
+        assert_within(v.set[i].entropy, w.set[i].entropy, 2e-3 * w.set[i].entropy);
+        assert_within(v.set[i].accuracy, w.set[i].accuracy, 0.02);
+        assert_true(w.set[i].accuracy > 0 && w.set[i].loss > 0);
+        printf("%s: loss %.4f, token accuracy %.3f, entropy %.3f\n", v.set[i].name, v.set[i].loss,
+               v.set[i].accuracy, v.set[i].entropy);
+    }
+    sft_case_close(c);
+    free(result.ckpt);
+    assert_ok(file_remove_tree(dir));
+}
+
 int main(void) {
     SftCase c;
     if (!sft_case_find(&c)) return 77;
@@ -108,6 +158,7 @@ int main(void) {
         cmocka_unit_test_prestate(test_twin, &c),
         cmocka_unit_test_prestate(test_threads, &c),
         cmocka_unit_test_prestate(test_resume, &c),
+        cmocka_unit_test_prestate(test_validation, &c),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     sft_case_forget(&c);

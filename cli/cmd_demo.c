@@ -229,7 +229,7 @@ Status cmd_demo(Cli *cli, int argc, char **argv) {
     d->started = now_seconds();
     Status s = run_config(&d->config, cli, path);
     if (status_is_ok(s)) {
-        s = run_files(&d->files, cli, &d->config, true);
+        s = run_files(&d->files, cli, &d->config, RUN_MODEL | RUN_ENCODER | RUN_TASKS);
         if (status_is_ok(s)) {
             s = with_device(d, resume);
             run_files_free(&d->files);

@@ -15,15 +15,17 @@ static const Command commands[] = {
     {"help", "Start here", "this list, or a command's flags", "help [COMMAND]", "t2l help fetch", NULL,
      cmd_help},
 
-    {"train", "Adapters from words", "train a Text-to-LoRA through the frozen model, or plain LoRAs",
-     "train lora|multitask|sft [--config FILE] [--resume] [key=value ...]",
+    {"train", "Adapters from words", "train a Text-to-LoRA, or plain LoRAs",
+     "train lora|multitask|recon|sft [--config FILE] [--resume] [key=value ...]",
      "t2l train sft --config configs/demo.json name=mine data.tasks=my-tasks",
-     "sft: a Text-to-LoRA. lora: one LoRA for data.task, or for each task in data.tasks. multitask: one LoRA "
-     "for all.\n"
-     "A run in runs/<name>/: config.json (resolved), metrics.jsonl, TensorBoard events, ckpt/, adapters/. "
-     "The "
-     "last line\n"
-     "is the best checkpoint's path (of lora with many tasks: each adapter's).\n"
+     "sft: a Text-to-LoRA, through the frozen model. lora: one LoRA for data.task, or for each task in "
+     "data.tasks.\n"
+     "multitask: one LoRA for all. recon: a Text-to-LoRA from the library that lora wrote "
+     "(recon.library=).\n"
+     "A run in runs/<name>/: config.json (resolved), metrics.jsonl, TensorBoard events, ckpt/; of lora "
+     "adapters/ and\n"
+     "library.h5, of multitask adapters/. The last line is the best checkpoint's path (of lora with many "
+     "tasks: each\nadapter's).\n"
      "Ctrl-C finishes the step, saves and exits with 130; --resume continues bit for bit, after a crash too.",
      cmd_train},
     {"config", "Adapters from words", "resolve and check a configuration",

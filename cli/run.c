@@ -56,23 +56,24 @@ static Status check_name(const char *name) {
     return status_error(E_USAGE, "key 'name': '%s' cannot name a folder in runs/", name);
 }
 
-static Status find_files(RunFiles *f, const Cli *cli, const Config *c, bool encoder) {
+static Status find_files(RunFiles *f, const Cli *cli, const Config *c, unsigned needs) {
     TRY(check_name(c->name));
     f->dir = path_join("runs", c->name);
     if (!f->dir) return status_error(E_ENV, "out of memory");
-    if (!*c->data.tasks)
+    if (needs & RUN_TASKS && !*c->data.tasks)
         return status_error(E_USAGE,
                             "key 'data.tasks' is missing: a task file or a folder of them, for example "
                             "data.tasks=t2l-mini/train");
-    TRY(fetch_resolve(&f->model, c->model, cli->cache));
-    if (encoder) TRY(fetch_resolve(&f->encoder, c->encoder, cli->cache));
+    if (needs & RUN_MODEL) TRY(fetch_resolve(&f->model, c->model, cli->cache));
+    if (needs & RUN_ENCODER) TRY(fetch_resolve(&f->encoder, c->encoder, cli->cache));
+    if (!(needs & RUN_TASKS)) return OK;
     TRY(run_tasks(&f->tasks, cli, c->data.tasks));
     return *c->data.heldout ? run_tasks(&f->heldout, cli, c->data.heldout) : OK;
 }
 
-Status run_files(RunFiles *out, const Cli *cli, const Config *config, bool encoder) {
+Status run_files(RunFiles *out, const Cli *cli, const Config *config, unsigned needs) {
     memset(out, 0, sizeof *out);
-    Status s = find_files(out, cli, config, encoder);
+    Status s = find_files(out, cli, config, needs);
     if (!status_is_ok(s)) run_files_free(out);
     return s;
 }

@@ -1,8 +1,8 @@
 /* A hypernetwork in a checkpoint: hypernet.safetensors (parameters; the metadata says all that is needed to
  * rebuild it and whom it was trained for; its output stage, if it has one: output.scale [1],
  * output.each.<module>.A|Bt, output.shift.<module>.A|Bt) and optimizer.safetensors (both Adam moments).
- * state.json beside them (train/state.h) holds their SHA-256. A CKPT argument is such a folder, a link to one,
- * or a run folder (then: best). */
+ * state.json beside them (train/state.h) holds their SHA-256. A CKPT argument is such a folder, a link to
+ * one, or a run folder (then: best). */
 #ifndef T2L_TRAIN_CKPT_H
 #define T2L_TRAIN_CKPT_H
 

@@ -78,7 +78,8 @@ static const Key keys[] = {
     I(train.epochs, "0", 0, BIG, "passes over the tasks (train lora: over the examples); 0: train.steps",
       "chosen"),
     I(train.batch_tasks, "8", 1, 65536, "tasks a step, one example each (train lora: examples)", "reference"),
-    I(train.accumulate, "1", 1, 65536, "train lora: batches a step", "reference: 2 for one task's adapter"),
+    I(train.accumulate, "1", 1, 65536, "batches a step; train recon: 1",
+      "reference: 2 for one task's adapter"),
     N(train.lr, "2.5e-5", 0, 10, "highest learning rate", "reference"),
     N(train.warmup, "0.2", 0, 1, "share of the steps with rising rate; then linear to 0", "reference"),
     N(train.weight_decay, "0.01", 0, 10, "AdamW, decoupled", "reference"),
@@ -450,6 +451,51 @@ Status config_load(Config *out, const char *path, int n_words, char *const *word
     if (status_is_ok(s)) s = check_together(out, path ? path : "configuration");
     for (int i = 0; i < N_KEYS; i++) cJSON_Delete(values[i]);
     if (!status_is_ok(s)) config_free(out);
+    return s;
+}
+
+static const cJSON *value_of(const cJSON *root, const char *key) {
+    char group[MAX_KEY];
+    const char *dot = strchr(key, '.');
+    if (!dot) return cJSON_GetObjectItemCaseSensitive(root, key);
+    snprintf(group, sizeof group, "%.*s", (int)(dot - key), key);
+    return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, group), dot + 1);
+}
+
+/* Keys that may change from one part of a run to the next. */
+static bool is_free(const char *key) {
+    static const char *const free_keys[] = {
+        "name",       "train.save_every", "train.log_every",    "train.patience",      "train.nan",
+        "eval.every", "eval.examples",    "eval.seen_examples", "eval.max_new_tokens", "eval.slots",
+        "shapes"};
+    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
+        if (strcmp(free_keys[i], key) == 0) return true;
+    return false;
+}
+
+static Status differs(const char *path, const char *key, const cJSON *then, const cJSON *now) {
+    char *a = cJSON_PrintUnformatted(then), *b = cJSON_PrintUnformatted(now);
+    Status s =
+        a && b ? status_error(E_USAGE,
+                              "key '%s': %s says %s, now it is %s, which would be another training: resume "
+                              "with the value the run began with, or choose another name=",
+                              key, path, a, b)
+               : no_memory();
+    cJSON_free(a);
+    cJSON_free(b);
+    return s;
+}
+
+Status config_same_training(const Config *c, const char *path) {
+    Config old;
+    TRY(config_load(&old, path, 0, NULL));
+    Status s = OK;
+    for (int i = 0; i < N_KEYS && status_is_ok(s); i++) {
+        const cJSON *then = value_of(old.json, keys[i].key), *now = value_of(c->json, keys[i].key);
+        if (!is_free(keys[i].key) && !cJSON_Compare(then, now, true))
+            s = differs(path, keys[i].key, then, now);
+    }
+    config_free(&old);
     return s;
 }
 

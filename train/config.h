@@ -69,6 +69,10 @@ typedef struct Config {
 /* path: NULL means defaults only. words: "key=value", values JSON or, for strings and lists, bare text. */
 Status config_load(Config *out, const char *path, int n_words, char *const *words);
 void config_free(Config *c);
+/* E_USAGE, naming the first key, when the configuration file at `path` is of another training: when it
+ * differs in more than the run's name, what is saved, logged and evaluated when, and what ends the run early.
+ */
+Status config_same_training(const Config *c, const char *path);
 /* The table of keys: key, default, help, source. */
 void config_print_keys(FILE *f);
 

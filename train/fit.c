@@ -1,7 +1,7 @@
 #include "train/fit.h"
 #include "base/rng.h"
 #include "data/safetensors.h"
-#include "train/schedule.h"
+#include "train/optimizer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -139,21 +139,6 @@ void fit_free(Fit *f) {
 
 /* ---------------------------------------------------------------- a step */
 
-static Status update(RunStep *out, Fit *f, double sumsq) {
-    const Config *c = f->cfg;
-    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)f->total);
-    out->lr = schedule_lr(c->train.lr, f->at.step, warmup, f->total);
-    f->at.step++;
-    AdamwOpts o = {.lr = out->lr,
-                   .beta1 = c->train.beta1,
-                   .beta2 = c->train.beta2,
-                   .eps = c->train.eps,
-                   .decay = c->train.weight_decay,
-                   .grad_scale = schedule_clip(sumsq, c->train.clip),
-                   .step = f->at.step};
-    return adamw(f->dev, f->params, f->m, f->v, f->grads, f->n_params, o);
-}
-
 /* Adds batch number `number` to out and to the gradient. */
 static Status add_batch(RunStep *out, Fit *f, int64_t number) {
     const Config *c = f->cfg;
@@ -174,14 +159,12 @@ static Status add_batch(RunStep *out, Fit *f, int64_t number) {
 
 Status fit_step(RunStep *out, Fit *f, bool with_update) {
     int64_t number = f->at.step + f->at.moved, k = f->cfg->train.accumulate;
-    double sumsq;
     memset(out, 0, sizeof *out);
     memset(f->grads, 0, (size_t)f->n_params * sizeof(float));
     for (int64_t i = 0; i < k; i++) TRY(add_batch(out, f, number * k + i));
-    TRY(norm_sumsq(f->dev, &sumsq, f->grads, f->n_params));
-    out->grad_norm = sqrt(sumsq);
-    bool finite = isfinite(out->loss) && isfinite(sumsq);
-    return with_update && finite ? update(out, f, sumsq) : OK;
+    OptimizerSpan span = {f->params, f->m, f->v, f->grads, f->n_params};
+    OptimizerRun run = {.cfg = f->cfg, .total = f->total, .update = with_update};
+    return optimizer_step(out, &f->at, f->dev, span, run);
 }
 
 /* ---------------------------------------------------------------- validation */
@@ -348,7 +331,7 @@ Status fit_run(RunResult *out, Fit *f, RunOpts opts, const char *adapter_dir) {
     RunKind kind;
     memset(out, 0, sizeof *out);
     if (file_is_dir(adapter_dir)) {
-        if (opts.resume) return OK;
+        if (opts.resume) return run_same(f->cfg, opts.run_dir);
         return status_error(E_USAGE, "%s is there already: choose another name=, or keep it with --resume",
                             adapter_dir);
     }

@@ -5,7 +5,8 @@
 #include "data/tasks.h"
 #include "kernels/ops.h"
 #include "model/encoder.h"
-#include "train/schedule.h"
+#include "train/hyper.h"
+#include "train/optimizer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,6 +27,12 @@ static bool is_delta_w(const Config *c) {
 
 /* ---- targets ---- */
 
+static bool names_module(const Config *c, LoraModule m) {
+    for (int i = 0; i < c->lora.modules.n; i++)
+        if (strcmp(lora_module_name(m), c->lora.modules.name[i]) == 0) return true;
+    return false;
+}
+
 static Status check_library(const Library *lib, const Config *c) {
     const Adapter *s = &lib->shape;
     const char *path = lib->store.path;
@@ -40,28 +47,25 @@ static Status check_library(const Library *lib, const Config *c) {
     if (s->base_model[0] && strcmp(s->base_model, c->model) != 0)
         return status_error(E_INPUT, "%s: adapters of %s, but model is %s", path, s->base_model, c->model);
     bool same = s->n_modules == c->lora.modules.n;
-    for (int i = 0; same && i < s->n_modules; i++)
-        same = strcmp(lora_module_name(s->modules[i].module), c->lora.modules.name[i]) == 0;
-    if (!same)
-        return status_error(E_INPUT, "%s: its adapters' modules are not those of lora.modules, in that order",
-                            path);
+    for (int i = 0; same && i < s->n_modules; i++) same = names_module(c, s->modules[i].module);
+    if (!same) return status_error(E_INPUT, "%s: its adapters' modules are not those of lora.modules", path);
     if (!is_delta_w(c) && c->recon.zscore && lib->store.n < 2)
         return status_error(
             E_INPUT, "%s: one adapter has no standard deviation; at least two, or recon.zscore=false", path);
     return OK;
 }
 
-/* Binds a set of n adapters of this shape. */
-static void bind_set(LoraSet *set, Arena *mem, const Adapter *shape, int64_t n) {
-    *set = (LoraSet){.n_adapters = n, .n_layers = shape->n_layers, .rank = shape->rank};
-    for (int i = 0; i < shape->n_modules; i++) {
-        const AdapterModule *m = &shape->modules[i];
-        LoraView v = {
-            .a_stride = set->rank * m->in, .bt_stride = set->rank * m->out, .lda = m->in, .ldb = m->out};
+/* Binds a set of n adapters. */
+static void bind_set(LoraSet *set, Arena *mem, const HypernetConfig *h, int64_t n) {
+    *set = (LoraSet){.n_adapters = n, .n_layers = h->n_layers, .rank = h->rank};
+    for (int i = 0; i < h->n_modules; i++) {
+        LoraModule m = h->modules[i];
+        int64_t in = h->in[m], out = h->out[m];
+        LoraView v = {.a_stride = set->rank * in, .bt_stride = set->rank * out, .lda = in, .ldb = out};
         v.a = arena_f32(mem, n * set->n_layers * v.a_stride);
         v.bt = arena_f32(mem, n * set->n_layers * v.bt_stride);
-        set->on[m->module] = true;
-        set->w[m->module] = v;
+        set->on[m] = true;
+        set->w[m] = v;
     }
 }
 
@@ -132,20 +136,14 @@ static void take_offset(Recon *r, const Adapter *a, LoraSet *one) {
 }
 
 static Status load_offset(Recon *r, const char *dir) {
-    AdapterShape shape = {.n_layers = r->shape.n_layers};
+    const HypernetConfig *h = &r->info.hypernet;
     Adapter a;
-    for (int i = 0; i < r->shape.n_modules; i++) {
-        shape.in[r->shape.modules[i].module] = r->shape.modules[i].in;
-        shape.out[r->shape.modules[i].module] = r->shape.modules[i].out;
-    }
-    TRY(adapter_load(&a, dir, &shape));
+    TRY(adapter_load(&a, dir, &r->shape));
     Status st = OK;
-    if (a.rank != r->shape.rank || a.n_modules != r->shape.n_modules ||
-        fabs(adapter_scale(&a) - adapter_scale(&r->shape)) > 1e-6)
-        st = status_error(E_INPUT,
-                          "%s: rank %d, %d modules and scale %g; the library's adapters have %d, %d and %g",
-                          dir, a.rank, a.n_modules, adapter_scale(&a), r->shape.rank, r->shape.n_modules,
-                          adapter_scale(&r->shape));
+    if (a.rank != h->rank || a.n_modules != h->n_modules || fabs(adapter_scale(&a) - h->lora_scale) > 1e-6)
+        st = status_error(
+            E_INPUT, "%s: rank %d, %d modules and scale %g; the library's adapters have %lld, %d and %g", dir,
+            a.rank, a.n_modules, adapter_scale(&a), (long long)h->rank, h->n_modules, h->lora_scale);
     if (status_is_ok(st)) take_offset(r, &a, &r->offset);
     if (!is_delta_w(r->cfg)) r->offset.n_adapters = 0; /* nothing to add in a step */
     adapter_free(&a);
@@ -242,62 +240,53 @@ static Status from_tasks(Recon *r, const Library *lib, const ReconPaths *paths, 
 
 /* ---- init ---- */
 
-static void hypernet_config(HypernetConfig *h, const Config *cfg, const Adapter *shape, int64_t embed) {
-    *h = (HypernetConfig){.size = cfg->hypernet.size[0] == 'S'   ? HYPERNET_S
-                                  : cfg->hypernet.size[0] == 'M' ? HYPERNET_M
-                                                                 : HYPERNET_L,
-                          .embed = embed,
-                          .latent = cfg->hypernet.latent,
-                          .head = cfg->hypernet.head,
-                          .rank = cfg->lora.rank,
-                          .n_layers = shape->n_layers,
-                          .n_modules = shape->n_modules,
-                          .dropout = cfg->hypernet.dropout,
-                          .lora_scale = cfg->lora.alpha / sqrt((double)cfg->lora.rank),
-                          .lora_dropout = cfg->lora.dropout,
-                          .learned_positions = strcmp(cfg->hypernet.rank_positions, "learned") == 0,
-                          .head_bias = is_delta_w(cfg) || !cfg->recon.zscore};
-    for (int i = 0; i < shape->n_modules; i++) {
-        LoraModule m = shape->modules[i].module;
-        h->modules[i] = m;
-        h->in[m] = shape->modules[i].in;
-        h->out[m] = shape->modules[i].out;
-    }
-}
-
 static void recon_bind(Recon *r, int64_t embed, bool offset) {
-    int64_t tasks = r->cfg->train.batch_tasks, layers = r->shape.n_layers;
+    int64_t tasks = r->cfg->train.batch_tasks, layers = r->info.hypernet.n_layers;
     r->batch_task = arena_alloc(&r->mem, (size_t)tasks * sizeof(int64_t));
     r->batch_row = arena_alloc(&r->mem, (size_t)tasks * sizeof(int64_t));
     r->index = arena_alloc(&r->mem, (size_t)(tasks * layers) * sizeof(int64_t));
     r->batch_embeddings = arena_f32(&r->mem, tasks * embed);
-    bind_set(&r->targets, &r->mem, &r->shape, r->n_tasks);
-    if (offset) bind_set(&r->offset, &r->mem, &r->shape, 1);
+    bind_set(&r->targets, &r->mem, &r->info.hypernet, r->n_tasks);
+    if (offset) bind_set(&r->offset, &r->mem, &r->info.hypernet, 1);
 }
 
 static Status init_hypernet(Recon *r, int64_t embed, bool offset) {
     const Config *c = r->cfg;
-    hypernet_config(&r->info.hypernet, c, &r->shape, embed);
+    bool z = !is_delta_w(c) && c->recon.zscore;
+    TRY(hyper_info(&r->info, c, &r->shape, embed));
+    r->info.hypernet.head_bias = !z;
     HypernetInit init = {.training = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
     TRY(hypernet_init(&r->hypernet, r->dev, &r->info.hypernet, init));
-    r->info.model = strdup(c->model);
-    r->info.encoder = strdup(c->encoder);
-    r->info.prompt = strdup(c->data.prompt);
-    r->info.lora_alpha = c->lora.alpha;
-    if (!r->info.model || !r->info.encoder || !r->info.prompt) return no_memory();
-    bool z = !is_delta_w(c) && c->recon.zscore;
     HypernetOutputInit out = {
         .scale = is_delta_w(c) ? 1.0 / sqrt(c->recon.c) : 1.0, .each = z, .shift = z || offset};
     return hypernet_output_init(&r->hypernet, out);
 }
 
+static AdapterShape shape_of(const Adapter *a) {
+    AdapterShape shape = {.n_layers = a->n_layers};
+    for (int i = 0; i < a->n_modules; i++) {
+        shape.in[a->modules[i].module] = a->modules[i].in;
+        shape.out[a->modules[i].module] = a->modules[i].out;
+    }
+    return shape;
+}
+
+static int64_t batches_an_epoch(const Recon *r) {
+    return (r->n_tasks + r->cfg->train.batch_tasks - 1) / r->cfg->train.batch_tasks;
+}
+
 static Status init_from(Recon *r, const Library *lib, const ReconPaths *paths, bool quiet) {
     const Config *c = r->cfg;
     int64_t embed = 0;
+    if (c->train.accumulate != 1)
+        return status_error(E_USAGE,
+                            "key 'train.accumulate': a step of reconstruction is one batch, found %lld; set "
+                            "train.batch_tasks higher instead",
+                            (long long)c->train.accumulate);
     TRY(check_library(lib, c));
     r->n_tasks = c->data.max_tasks > 0 && c->data.max_tasks < lib->store.n ? c->data.max_tasks : lib->store.n;
-    r->shape = lib->shape;
-    r->shape.base_model = NULL;
+    r->total = c->train.epochs > 0 ? c->train.epochs * batches_an_epoch(r) : c->train.steps;
+    r->shape = shape_of(&lib->shape);
     r->first = malloc((size_t)(r->n_tasks + 1) * sizeof(int64_t));
     r->order = malloc((size_t)r->n_tasks * sizeof(int64_t));
     if (!r->first || !r->order) return no_memory();
@@ -354,11 +343,11 @@ static void shuffle(Recon *r, int64_t epoch) {
     r->epoch = epoch;
 }
 
-void recon_batch(Recon *r, int64_t step) {
-    int64_t most = r->cfg->train.batch_tasks, per_epoch = (r->n_tasks + most - 1) / most,
-            from = step % per_epoch * most;
-    shuffle(r, step / per_epoch);
-    Rng rng = rng_make((uint64_t)r->cfg->seed, DRAW_STREAM + (uint64_t)step);
+void recon_batch(Recon *r, int64_t number) {
+    int64_t most = r->cfg->train.batch_tasks, per_epoch = batches_an_epoch(r),
+            from = number % per_epoch * most;
+    shuffle(r, number / per_epoch);
+    Rng rng = rng_make((uint64_t)r->cfg->seed, DRAW_STREAM + (uint64_t)number);
     r->n_batch = r->n_tasks - from < most ? r->n_tasks - from : most;
     for (int64_t i = 0; i < r->n_batch; i++) {
         int64_t t = r->order[from + i];
@@ -398,36 +387,20 @@ static Status module_loss(double *loss, const Recon *r, const LoraSet *set, Lora
     return recon_delta_w(r->dev, loss, set->g[m], w, r->targets.w[m], r->index, shape);
 }
 
-static Status update(ReconStep *out, Recon *r, double sumsq) {
-    const Config *c = r->cfg;
-    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)c->train.steps);
-    out->lr = schedule_lr(c->train.lr, r->info.step, warmup, c->train.steps);
-    r->info.step++;
-    AdamwOpts o = {.lr = out->lr,
-                   .beta1 = c->train.beta1,
-                   .beta2 = c->train.beta2,
-                   .eps = c->train.eps,
-                   .decay = c->train.weight_decay,
-                   .grad_scale = schedule_clip(sumsq, c->train.clip),
-                   .step = r->info.step};
-    Hypernet *h = &r->hypernet;
-    return adamw(r->dev, h->params, h->m, h->v, h->grads, h->n_params, o);
-}
-
-Status recon_step(ReconStep *out, Recon *r, ReconStepOpts opts) {
+Status recon_step(RunStep *out, Recon *r, ReconStepOpts opts) {
     const HypernetConfig *h = &r->info.hypernet;
+    const Hypernet *hn = &r->hypernet;
+    int64_t number = r->at.step + r->at.moved;
     LoraSet set;
     memset(out, 0, sizeof *out);
-    recon_batch(r, r->info.step);
+    recon_batch(r, number);
     for (int64_t i = 0; i < r->n_batch; i++) {
         memcpy(r->batch_embeddings + i * h->embed, r->embeddings + r->batch_row[i] * h->embed,
                (size_t)h->embed * sizeof(float));
         for (int64_t l = 0; l < h->n_layers; l++)
             r->index[i * h->n_layers + l] = r->batch_task[i] * h->n_layers + l;
     }
-    HypernetRun run = {
-
-        .train = true, .seed = (uint64_t)r->cfg->seed, .step = (uint64_t)r->info.step};
+    HypernetRun run = {.train = true, .seed = (uint64_t)r->cfg->seed, .step = (uint64_t)number};
     TRY(hypernet_forward(&set, &r->hypernet, r->dev,
                          tensor_2d(r->batch_embeddings, DT_F32, r->n_batch, h->embed), run));
     for (int i = 0; i < h->n_modules; i++) {
@@ -436,15 +409,30 @@ Status recon_step(ReconStep *out, Recon *r, ReconStepOpts opts) {
         out->loss += loss;
     }
     TRY(hypernet_backward(&r->hypernet, r->dev, tensor_2d(NULL, DT_F32, r->n_batch, h->embed)));
-    double sumsq;
-    TRY(norm_sumsq(r->dev, &sumsq, r->hypernet.grads, r->hypernet.n_params));
-    out->grad_norm = sqrt(sumsq);
-    out->rows = r->n_batch;
-    if (!isfinite(out->loss) || !isfinite(sumsq))
-        return status_error(
-            E_FAIL,
-            "step %lld: the loss or its gradient is not finite (loss %g, gradient norm %g); nothing "
-            "was updated; try a smaller train.lr",
-            (long long)r->info.step, out->loss, out->grad_norm);
-    return opts.update ? update(out, r, sumsq) : OK;
+    OptimizerSpan span = {hn->params, hn->m, hn->v, hn->grads, hn->n_params};
+    OptimizerRun optimizer = {.cfg = r->cfg, .total = r->total, .update = opts.update};
+    return optimizer_step(out, &r->at, r->dev, span, optimizer);
+}
+
+/* ---- the run ---- */
+
+static Status run_step(RunStep *out, void *self, bool update) {
+    return recon_step(out, self, (ReconStepOpts){.update = update});
+}
+
+static Status run_write(void *self, const char *dir) {
+    Recon *r = self;
+    r->info.step = r->at.step;
+    return ckpt_write(dir, &r->hypernet, &r->info);
+}
+
+static Status run_read(void *self, const char *dir) {
+    Recon *r = self;
+    return ckpt_load(&r->hypernet, dir);
+}
+
+Status recon_train(RunResult *out, Recon *r, RunOpts opts) {
+    const RunKind kind = {.step = run_step, .write = run_write, .read = run_read};
+    Run run = {.kind = &kind, .self = r, .at = &r->at, .total = r->total, .cfg = r->cfg};
+    return run_train(out, &run, opts);
 }

@@ -2,24 +2,25 @@
  * the adapter generated from one of its descriptions is compared with the library's. No base model is needed.
  * A step takes train.batch_tasks tasks, without replacement in an epoch (its last step takes what is left),
  * one random description each, all layers and modules at once; loss: mean over modules of kernels/recon. What
- * makes an adapter of the heads' numbers is the hypernetwork's output stage, and is saved with it: delta_w x
- * = z / sqrt(c) factorized, zscore x = z * (std + 1e-10) + mean, elementwise over the library; heads without
- * bias factorized, plain  x = z recon.offset, an adapter, is taken off the targets' factors and added back (x
- * + offset). delta_w compares products, so there it is added to the generated factors before the product;
- * zscore makes it vanish in the mean. Everything random is a function of (seed, step). */
+ * makes an adapter of the heads' numbers is the hypernetwork's output stage, and is saved with it. delta_w:
+ * x = z / sqrt(c); factorized, zscore: x = z * (std + 1e-10) + mean, elementwise over the library, heads
+ * without bias; factorized, plain: x = z. recon.offset, an adapter, is taken off the targets' factors and
+ * added back (x + offset). delta_w compares products, so there it is added to the generated factors before
+ * the product; zscore makes it vanish in the mean. Everything random is a function of (seed, batch number).
+ */
 #ifndef T2L_TRAIN_RECON_H
 #define T2L_TRAIN_RECON_H
 
 #include "data/library.h"
 #include "train/ckpt.h"
-#include "train/config.h"
+#include "train/run.h"
 
 /* What training works on, ready to step. */
 typedef struct Recon {
     const Config *cfg; /* view */
     Device *dev;       /* view */
     int64_t n_tasks;
-    Adapter shape;   /* of the library; owns base_model; holds no numbers */
+    AdapterShape shape; /* of the library's adapters */
     LoraSet targets; /* view into mem: of every task, as the loss wants them; item (t, l) is number t*layers +
                         l */
     LoraSet offset;  /* view into mem: delta_w only, one adapter times sqrt(c); n_adapters 0: none */
@@ -34,7 +35,9 @@ typedef struct Recon {
     float *batch_embeddings; /* [batch_tasks, E] */
     int64_t n_batch;         /* tasks of the running step */
     Hypernet hypernet;
-    CkptInfo info; /* what its checkpoints say; info.step: steps done */
+    CkptInfo info; /* what its checkpoints say */
+    RunPlace at;
+    int64_t total; /* optimizer steps */
     Arena mem;     /* owns */
 } Recon;
 
@@ -43,20 +46,17 @@ typedef struct ReconPaths {
     const char *library, *embeddings, *tasks, *encoder, *offset; /* view: resolved paths */
 } ReconPaths;
 
-typedef struct ReconStep {
-    double loss, grad_norm, lr; /* loss: of delta_w times c */
-    int64_t rows;               /* adapters generated: tasks of the step */
-} ReconStep;
-
 Status recon_init(Recon *r, Device *dev, const Config *cfg, const ReconPaths *paths, bool quiet);
 void recon_free(Recon *r);
-/* Tasks and description rows of step `step` into batch_task, batch_row, n_batch. */
-void recon_batch(Recon *r, int64_t step);
-/* Forward, backward, and, with update, the optimizer's step number info.step, which it then counts. E_FAIL
- * when the loss or the gradient is not finite; parameters are untouched then. */
+/* Tasks and description rows of batch `number` into batch_task, batch_row, n_batch. */
+void recon_batch(Recon *r, int64_t number);
+/* Forward, backward, and, with update and when loss and gradient are finite, the optimizer's step number
+ * at.step, which it then counts. Loss: of delta_w times c. */
 typedef struct ReconStepOpts {
     bool update;
 } ReconStepOpts;
-Status recon_step(ReconStep *out, Recon *r, ReconStepOpts opts);
+Status recon_step(RunStep *out, Recon *r, ReconStepOpts opts);
+/* The whole run (train/run.h). */
+Status recon_train(RunResult *out, Recon *r, RunOpts opts);
 
 #endif

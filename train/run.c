@@ -35,6 +35,14 @@ static Status write_config(const Run *run, const char *run_dir) {
     return st;
 }
 
+Status run_same(const Config *cfg, const char *run_dir) {
+    char *path = path_join(run_dir, "config.json");
+    if (!path) return status_error(E_ENV, "out of memory");
+    Status st = file_exists(path) ? config_same_training(cfg, path) : OK;
+    free(path);
+    return st;
+}
+
 static Status save(Life *l) {
     char *path;
     if (l->saved == l->state.at.step) return OK;
@@ -157,7 +165,9 @@ static Status run_steps(Life *l) {
         } else {
             l->state.at = *l->run->at;
             TRY(after_step(l, &step));
-            snprintf(note, sizeof note, "loss %.3f  %.0f tokens/s", step.loss, tokens_per_s(l));
+            int n = snprintf(note, sizeof note, "loss %.3f", step.loss);
+            if (step.tokens > 0)
+                snprintf(note + n, sizeof note - (size_t)n, "  %.0f tokens/s", tokens_per_s(l));
             progress_update(&l->progress, l->state.at.step, note);
         }
         if (l->opts.stop && *l->opts.stop) break;
@@ -182,9 +192,10 @@ static Status write_report(const Life *l, const RunResult *r) {
     Status st = f && path ? OK : status_error(E_ENV, "out of memory");
     if (f) {
         fprintf(f, "# %s\n\n| | |\n|---|---|\n| base model | %s |\n| tasks | %s |\n", c->name, c->model,
-                c->data.tasks);
-        fprintf(f, "| steps | %lld of %lld |\n| tokens | %lld |\n| tokens/s | %.0f |\n",
-                (long long)s->at.step, (long long)l->run->total, (long long)s->tokens, r->tokens_per_s);
+                *c->data.tasks ? c->data.tasks : c->recon.library);
+        fprintf(f, "| steps | %lld of %lld |\n", (long long)s->at.step, (long long)l->run->total);
+        if (s->tokens > 0)
+            fprintf(f, "| tokens | %lld |\n| tokens/s | %.0f |\n", (long long)s->tokens, r->tokens_per_s);
         if (s->at.moved) fprintf(f, "| batches passed over | %lld |\n", (long long)s->at.moved);
         if (s->best_step >= 0)
             fprintf(f, "| best validation loss | %.6g after step %lld |\n", s->best, (long long)s->best_step);
@@ -228,6 +239,7 @@ Status run_train(RunResult *out, const Run *run, RunOpts opts) {
         return status_error(E_INPUT, "%s: no such run to continue; leave out --resume to start it",
                             opts.run_dir);
     TRY(file_mkdirs(opts.run_dir));
+    if (opts.resume && state_any(opts.run_dir)) TRY(run_same(run->cfg, opts.run_dir));
     if (opts.resume) TRY(load_newest(&l));
     TRY(write_config(run, opts.run_dir));
     TRY(run_log_open(&l.log, opts.run_dir, &l.state));

@@ -18,7 +18,7 @@ enum { RUN_MAX_SETS = 4, RUN_MAX_SKIPS = 10 /* chosen */ };
 
 typedef struct RunStep {
     double loss, penalty, grad_norm, lr;
-    int64_t tokens; /* fed to the LLM */
+    int64_t tokens; /* fed to the LLM; 0 where there is none */
 } RunStep;
 
 /* Means over a set's validation examples' response tokens. */
@@ -61,10 +61,11 @@ typedef struct RunResult {
     double seconds, tokens_per_s;
 } RunResult;
 
-/* With resume, a folder without checkpoints is a run from the start; without, one with checkpoints is
- * refused.
- */
+/* With resume, a folder without checkpoints is a run from the start, and one of another training
+ * (config_same_training) is refused; without, one with checkpoints is refused. */
 Status run_train(RunResult *out, const Run *run, RunOpts opts);
+/* E_USAGE when run_dir holds the configuration of another training; OK also where it holds none. */
+Status run_same(const Config *cfg, const char *run_dir);
 /* Mean over the sets of the loss: what is best is least. */
 double run_val_loss(const RunVal *v);
 

@@ -1,42 +1,14 @@
 #include "train/sft.h"
 #include "base/progress.h"
-#include "train/schedule.h"
+#include "train/hyper.h"
+#include "train/optimizer.h"
 #include "train/task_start.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { TIMED_STEPS = 3, COUNTED_STEPS = 32 }; /* the first timed one warms up */
-
-static HypernetSize size_of(const char *s) {
-    return s[0] == 'S' ? HYPERNET_S : s[0] == 'M' ? HYPERNET_M : HYPERNET_L;
-}
-
-static Status hypernet_config(HypernetConfig *h, const Config *cfg, const Llm *llm, int64_t embed) {
-    AdapterShape shape = llm_adapter_shape(&llm->cfg);
-    memset(h, 0, sizeof *h);
-    h->size = size_of(cfg->hypernet.size);
-    h->embed = embed;
-    h->latent = cfg->hypernet.latent;
-    h->head = cfg->hypernet.head;
-    h->rank = cfg->lora.rank;
-    h->n_layers = llm->cfg.n_layers;
-    h->dropout = cfg->hypernet.dropout;
-    h->lora_scale = cfg->lora.alpha / sqrt((double)cfg->lora.rank);
-    h->lora_dropout = cfg->lora.dropout;
-    h->learned_positions = strcmp(cfg->hypernet.rank_positions, "learned") == 0;
-    h->head_bias = true;
-    for (int i = 0; i < cfg->lora.modules.n; i++) {
-        LoraModule m;
-        TRY(lora_module_parse(&m, cfg->lora.modules.name[i]));
-        h->modules[h->n_modules++] = m;
-        h->in[m] = shape.in[m];
-        h->out[m] = shape.out[m];
-    }
-    return OK;
-}
 
 /* Every description that trains, then every one that validates. *texts owns the array. */
 static Status list_descriptions(const char ***texts, Sft *s) {
@@ -80,23 +52,21 @@ static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool q
 static void sft_bind(Sft *s, int64_t max_rows) {
     s->batch_embeddings = arena_f32(&s->mem, s->cfg->train.batch_tasks * s->info.hypernet.embed);
     s->row_loss = arena_f32(&s->mem, max_rows);
+    if (s->cfg->train.accumulate > 1) s->sum = arena_f32(&s->mem, s->hypernet.n_params);
     if (s->n_sets > 0) valid_bind(&s->valid, &s->mem, max_rows);
 }
 
 static Status init_hypernet(Sft *s, int64_t embed) {
     const Config *c = s->cfg;
-    TRY(hypernet_config(&s->info.hypernet, c, &s->llm, embed));
+    AdapterShape shape = llm_adapter_shape(&s->llm.cfg);
+    TRY(hyper_info(&s->info, c, &shape, embed));
     HypernetInit init = {
         .training = true, .sft_start = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
     TRY(hypernet_init(&s->hypernet, s->dev, &s->info.hypernet, init));
     s->hypernet.dtype = s->llm.dtype;
     if (strcmp(c->hypernet.task_start, "descriptions") == 0)
         TRY(task_start(&s->hypernet, s->dev, s->embeddings, s->source.first_description, s->source.n_tasks));
-    s->info.model = strdup(c->model);
-    s->info.encoder = strdup(c->encoder);
-    s->info.prompt = strdup(c->data.prompt);
-    s->info.lora_alpha = c->lora.alpha;
-    return s->info.model && s->info.encoder && s->info.prompt ? OK : status_error(E_ENV, "out of memory");
+    return OK;
 }
 
 static Status init(Sft *s, const SftPaths *paths, bool quiet) {
@@ -120,7 +90,8 @@ static Status init(Sft *s, const SftPaths *paths, bool quiet) {
                       .equal_weight = c->train.equal_weight,
                       .seed = (uint64_t)c->seed};
     TRY(batch_source_init(&s->source, &s->llm, s->tasks.tasks, n_tasks, opts));
-    s->total = c->train.epochs > 0 ? c->train.epochs * batch_epoch(&s->source) : c->train.steps;
+    int64_t steps = c->train.epochs * batch_epoch(&s->source) / c->train.accumulate;
+    s->total = c->train.epochs == 0 ? c->train.steps : steps > 0 ? steps : 1;
     TRY(sft_valid_init(s, paths->heldout));
     TRY(embed_all(s, paths->encoder, &embed, quiet));
     TRY(init_hypernet(s, embed));
@@ -162,22 +133,6 @@ void sft_free(Sft *s) {
     memset(s, 0, sizeof *s);
 }
 
-static Status update(RunStep *out, Sft *s, double sumsq) {
-    const Config *c = s->cfg;
-    int64_t warmup = (int64_t)ceil(c->train.warmup * (double)s->total);
-    out->lr = schedule_lr(c->train.lr, s->at.step, warmup, s->total);
-    s->at.step++;
-    AdamwOpts o = {.lr = out->lr,
-                   .beta1 = c->train.beta1,
-                   .beta2 = c->train.beta2,
-                   .eps = c->train.eps,
-                   .decay = c->train.weight_decay,
-                   .grad_scale = schedule_clip(sumsq, c->train.clip),
-                   .step = s->at.step};
-    Hypernet *h = &s->hypernet;
-    return adamw(s->dev, h->params, h->m, h->v, h->grads, h->n_params, o);
-}
-
 Status sft_adapters(LoraSet *out, Sft *s, HypernetRun run) {
     int64_t embed = s->info.hypernet.embed, n = s->batch.llm.n_seqs;
     for (int64_t i = 0; i < n; i++)
@@ -186,29 +141,41 @@ Status sft_adapters(LoraSet *out, Sft *s, HypernetRun run) {
     return hypernet_forward(out, &s->hypernet, s->dev, tensor_2d(s->batch_embeddings, DT_F32, n, embed), run);
 }
 
-Status sft_step(RunStep *out, Sft *s, SftStepOpts opts) {
+/* Adds batch number `number` to out; its gradient is in hypernet.grads, and added to s->sum where that is. */
+static Status add_batch(RunStep *out, Sft *s, int64_t number) {
     const Config *c = s->cfg;
-    int64_t number = s->at.step + s->at.moved, embed = s->info.hypernet.embed;
+    const Hypernet *h = &s->hypernet;
+    LlmBatch *b = &s->batch.llm;
     LoraSet loras;
-    memset(out, 0, sizeof *out);
+    double loss, penalty, share = 1.0 / (double)c->train.accumulate;
     TRY(batch_next(&s->batch, &s->source, number));
-    const LlmBatch *b = &s->batch.llm;
+    for (int64_t i = 0; i < b->n_rows; i++) b->weight[i] *= (float)share;
     HypernetRun hrun = {.train = true, .seed = (uint64_t)c->seed, .step = (uint64_t)number};
     TRY(sft_adapters(&loras, s, hrun));
     LlmRun run = {true, (float)c->train.neftune, (uint64_t)c->seed, (uint64_t)number};
     TRY(llm_forward(&s->llm, s->dev, &s->acts, b, &loras, run));
     CrossEntropyOut ce = {.loss = s->row_loss};
-    TRY(llm_loss(&out->loss, &s->llm, s->dev, &s->acts, b, ce, (float)c->train.label_smoothing));
+    TRY(llm_loss(&loss, &s->llm, s->dev, &s->acts, b, ce, (float)c->train.label_smoothing));
     TRY(llm_backward(&s->llm, s->dev, &s->acts, b, &loras, run));
-    TRY(lora_penalty(s->dev, &out->penalty, &loras, s->info.hypernet.in, s->info.hypernet.out,
-                     c->train.ab_penalty));
-    TRY(hypernet_backward(&s->hypernet, s->dev, tensor_2d(NULL, DT_F32, b->n_seqs, embed)));
-    double sumsq;
-    TRY(norm_sumsq(s->dev, &sumsq, s->hypernet.grads, s->hypernet.n_params));
-    out->grad_norm = sqrt(sumsq);
-    out->tokens = b->n_tokens;
-    bool finite = isfinite(out->loss) && isfinite(sumsq);
-    return opts.update && finite ? update(out, s, sumsq) : OK;
+    TRY(lora_penalty(s->dev, &penalty, &loras, s->info.hypernet.in, s->info.hypernet.out,
+                     c->train.ab_penalty * share));
+    TRY(hypernet_backward(&s->hypernet, s->dev, tensor_2d(NULL, DT_F32, b->n_seqs, s->info.hypernet.embed)));
+    for (int64_t i = 0; s->sum && i < h->n_params; i++) s->sum[i] += h->grads[i];
+    out->loss += loss;
+    out->penalty += penalty;
+    out->tokens += b->n_tokens;
+    return OK;
+}
+
+Status sft_step(RunStep *out, Sft *s, SftStepOpts opts) {
+    const Hypernet *h = &s->hypernet;
+    int64_t number = s->at.step + s->at.moved, k = s->cfg->train.accumulate;
+    memset(out, 0, sizeof *out);
+    if (s->sum) memset(s->sum, 0, (size_t)h->n_params * sizeof(float));
+    for (int64_t i = 0; i < k; i++) TRY(add_batch(out, s, number * k + i));
+    OptimizerSpan span = {h->params, h->m, h->v, s->sum ? s->sum : h->grads, h->n_params};
+    OptimizerRun run = {.cfg = s->cfg, .total = s->total, .update = opts.update};
+    return optimizer_step(out, &s->at, s->dev, span, run);
 }
 
 Status sft_time_step(double *seconds, double *tokens, Sft *s) {
@@ -223,7 +190,7 @@ Status sft_time_step(double *seconds, double *tokens, Sft *s) {
     *tokens = 0;
     for (int i = 0; i < COUNTED_STEPS; i++) {
         TRY(batch_next(&s->batch, &s->source, s->at.step + i));
-        *tokens += (double)s->batch.llm.n_tokens / COUNTED_STEPS;
+        *tokens += (double)(s->batch.llm.n_tokens * s->cfg->train.accumulate) / COUNTED_STEPS;
     }
     *seconds = *tokens / rate;
     return OK;

@@ -39,7 +39,8 @@ typedef struct Sft {
     LlmActs acts;
     float *batch_embeddings; /* [B,E] */
     float *row_loss;         /* [R] */
-    Arena mem;               /* owns the two above */
+    float *sum;              /* [n_params]: gradients of a step's batches; NULL when a step is one */
+    Arena mem;               /* owns the three above */
 } Sft;
 
 typedef struct SftPaths {
@@ -48,8 +49,8 @@ typedef struct SftPaths {
 
 Status sft_init(Sft *s, Device *dev, const Config *cfg, const SftPaths *paths, bool quiet);
 void sft_free(Sft *s);
-/* Forward, backward, and, with update and when loss and gradient are finite, the optimizer's step number
- * at.step, which it then counts. */
+/* Forward and backward of train.accumulate batches, the loss their mean, and, with update and when loss and
+ * gradient are finite, the optimizer's step number at.step, which it then counts. */
 typedef struct SftStepOpts {
     bool update;
 } SftStepOpts;

@@ -1,10 +1,9 @@
 /* Training by reconstruction: the first losses against a PyTorch twin in float64, the same bits whatever the
- * number of threads, adapters that come out of a saved checkpoint as they went into the library, and what is
- * refused. */
+ * number of threads, a stopped and resumed run, adapters that come out of a run's checkpoint as they went
+ * into the library, and what is refused. */
 #include "tests/test_util.h"
 #include "base/json.h"
 #include "tests/train/recon_case.h"
-#include "train/state.h"
 
 enum { STEPS = 20, TWIN_TASKS = 10, TASKS = 16 };
 
@@ -26,11 +25,11 @@ static void test_twin(void **state) {
         assert_int_equal(cJSON_GetArraySize(losses), STEPS);
         recon_case_open(&c, 2, v->words, v->offset);
         for (int k = 0; k < STEPS; k++) {
-            ReconStep step;
+            RunStep step;
             assert_ok(recon_step(&step, &c.recon, (ReconStepOpts){.update = true}));
             double loss = cJSON_GetArrayItem(losses, k)->valuedouble,
                    norm = cJSON_GetArrayItem(norms, k)->valuedouble;
-            assert_int_equal(step.rows, k % 3 == 2 ? 2 : 4);
+            assert_int_equal(c.recon.n_batch, k % 3 == 2 ? 2 : 4);
             if (!(fabs(step.loss - loss) <= 1e-5 * loss))
                 fail_msg("%s, step %d: loss %.9g, the twin's %.9g", v->name, k, step.loss, loss);
             worst = fmax(worst, fabs(step.loss - loss) / loss);
@@ -56,7 +55,7 @@ static void test_threads(void **state) {
     for (int t = 0; t < 3; t++) {
         recon_case_open(&c, t + 1, words, true);
         for (int i = 0; i < 4; i++) {
-            ReconStep step;
+            RunStep step;
             assert_ok(recon_step(&step, &c.recon, (ReconStepOpts){.update = true}));
             loss[t][i] = step.loss;
         }
@@ -140,31 +139,63 @@ static double error_of(const ReconCase *c, const char *ckpt, Device *dev) {
     return sqrt(off / all);
 }
 
-static Status write_ckpt(void *self, const char *dir) {
-    const Recon *r = self;
-    return ckpt_write(dir, &r->hypernet, &r->info);
-}
-
 static void reconstruct(const char *name, const char *const *words, bool offset, double most) {
     ReconCase c;
-    char *ckpt;
-    ReconStep step = {0};
+    RunResult result;
+    char run_dir[PATH_MAX + 8];
     recon_case_files(&c, TASKS);
     recon_case_open(&c, 2, words, offset);
-    double first = 0;
-    while (c.recon.info.step < c.config.train.steps) {
-        assert_ok(recon_step(&step, &c.recon, (ReconStepOpts){.update = true}));
-        if (c.recon.info.step == 1) first = step.loss;
-    }
-    RunState at = {.at.step = c.recon.info.step, .best_step = -1};
-    assert_ok(state_save(&ckpt, c.dir, &at, write_ckpt, &c.recon));
-    double error = error_of(&c, ckpt, &c.dev);
-    printf("%s: loss %.4g to %.4g; delta W of %d adapters off by %.2f %%\n", name, first, step.loss, TASKS,
-           100 * error);
+    snprintf(run_dir, sizeof run_dir, "%s/run", c.dir);
+    assert_ok(recon_train(&result, &c.recon, (RunOpts){.run_dir = run_dir, .quiet = true}));
+    double error = error_of(&c, result.ckpt, &c.dev);
+    printf("%s: delta W of %d adapters off by %.2f %%\n", name, TASKS, 100 * error);
     assert_true(error <= most);
-    free(ckpt);
+    free(result.ckpt);
     recon_case_close(&c);
     temp_remove(c.dir);
+}
+
+/* A run, or with stop the first or next step of one. Digests of what its last checkpoint holds. */
+static void run_part(char digest[2][65], ReconCase *c, const ReconVariant *v, const char *name, int threads,
+                     bool stop, bool resume) {
+    static const char *const files[] = {"hypernet.safetensors", "optimizer.safetensors"};
+    const char *words[8] = {NULL};
+    int n = 0;
+    for (; v->words[n]; n++) words[n] = v->words[n];
+    words[n++] = "hypernet.dropout=0.05";
+    words[n++] = "train.steps=7";
+    volatile int stopped = stop;
+    char run_dir[PATH_MAX + 32], path[PATH_MAX + 96];
+    RunResult result;
+    snprintf(run_dir, sizeof run_dir, "%s/%s", c->dir, name);
+    recon_case_open(c, threads, words, v->offset);
+    Status s = recon_train(&result, &c->recon,
+                           (RunOpts){.run_dir = run_dir, .resume = resume, .quiet = true, .stop = &stopped});
+    assert_int_equal(status_code(s), stop ? E_INTERRUPTED : 0);
+    status_free(s);
+    free(result.ckpt);
+    recon_case_close(c);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/ckpt/last/%s", run_dir, files[i]);
+        assert_ok(sha256_file(digest[i], path));
+    }
+}
+
+/* Stopped after steps 1 and 2 and resumed, with other threads: the same bits as straight through. */
+static void test_resume(void **state) {
+    (void)state;
+    for (int i = 0; i < COUNT_OF(recon_variants); i++) {
+        ReconCase c;
+        char straight[2][65], parts[2][65];
+        recon_case_files(&c, 6);
+        run_part(straight, &c, &recon_variants[i], "straight", 2, false, false);
+        run_part(parts, &c, &recon_variants[i], "parts", 1, true, false);
+        assert_string_not_equal(parts[0], straight[0]);
+        run_part(parts, &c, &recon_variants[i], "parts", 3, true, true);
+        run_part(parts, &c, &recon_variants[i], "parts", 1, false, true);
+        for (int k = 0; k < 2; k++) assert_string_equal(parts[k], straight[k]);
+        temp_remove(c.dir);
+    }
 }
 
 static void refused(const ReconCase *c, const char *const *words, const ReconPaths *paths, const char *part) {
@@ -174,7 +205,8 @@ static void refused(const ReconCase *c, const char *const *words, const ReconPat
     Recon recon;
     for (; *words; words++) all[n++] = (char *)*words;
     assert_ok(config_load(&config, NULL, n, all));
-    assert_fails(recon_init(&recon, (Device *)&c->dev, &config, paths, true), E_INPUT, part);
+    StatusCode code = config.train.accumulate == 1 ? E_INPUT : E_USAGE;
+    assert_fails(recon_init(&recon, (Device *)&c->dev, &config, paths, true), code, part);
     config_free(&config);
 }
 
@@ -196,6 +228,7 @@ static void test_refused(void **state) {
     REFUSED(&good, "set them to the library's", "lora.alpha=8");
     REFUSED(&good, "embeddings of made-up, but encoder is minilm-l6-v2", "encoder=minilm-l6-v2");
     REFUSED(&good, "modules are not those of lora.modules", "lora.modules=q_proj");
+    REFUSED(&good, "key 'train.accumulate'", "train.accumulate=2");
     REFUSED(&few, "no embedding of task 'task1'", "seed=1");
     REFUSED(&none, "not an HDF5 file", "seed=1");
     REFUSED(&one, "has no standard deviation", "recon.loss=factorized");
@@ -205,7 +238,8 @@ static void test_refused(void **state) {
     temp_remove(other.dir);
 }
 
-#define LEARN "hypernet.latent=64", "hypernet.head=128"
+#define LEARN \
+    "hypernet.latent=64", "hypernet.head=128", "train.steps=4000", "train.lr=4e-3", "train.log_every=1000"
 
 static void test_reconstruct(void **state) {
     (void)state;
@@ -214,10 +248,9 @@ static void test_reconstruct(void **state) {
            "way\n");
     skip();
 #endif
-    static const char *const m[] = {"hypernet.size=M", "train.steps=4000", "train.lr=4e-3", LEARN, NULL};
-    static const char *const l[] = {"hypernet.size=L", "train.steps=4000", "train.lr=4e-3", LEARN, NULL};
-    static const char *const z[] = {
-        "hypernet.size=L", "train.steps=4000", "train.lr=4e-3", "recon.loss=factorized", LEARN, NULL};
+    static const char *const m[] = {"hypernet.size=M", LEARN, NULL};
+    static const char *const l[] = {"hypernet.size=L", LEARN, NULL};
+    static const char *const z[] = {"hypernet.size=L", "recon.loss=factorized", LEARN, NULL};
     reconstruct("M, delta_w", m, false, 0.05);
     reconstruct("L, delta_w", l, false, 0.05);
     reconstruct("M, delta_w, offset", m, true, 0.05);
@@ -227,8 +260,8 @@ static void test_reconstruct(void **state) {
 int main(void) {
     if (file_is_dir("/dev/shm")) setenv("TMPDIR", "/dev/shm", 0); /* stores flush; a disk takes its time */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_twin),    cmocka_unit_test(test_threads),     cmocka_unit_test(test_epochs),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_reconstruct),
+        cmocka_unit_test(test_twin),   cmocka_unit_test(test_threads), cmocka_unit_test(test_epochs),
+        cmocka_unit_test(test_resume), cmocka_unit_test(test_refused), cmocka_unit_test(test_reconstruct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* The life of a run on a tiny model: killed or interrupted at random moments and resumed, with other numbers
  * of threads, it ends in the same bits and the same lines; a damaged checkpoint is passed by; a disk that is
  * full at whatever write leaves the one before; a loss that is not finite does what train.nan says; early
- * stop and the best checkpoint. */
+ * stop and the best checkpoint; a resumed run keeps its configuration. */
 #include "tests/test_util.h"
 #include "tests/train/fit_case.h"
 
@@ -489,13 +489,58 @@ static void test_early_stop(void **state) {
     fit_case_close(&c);
 }
 
+/* Resuming with another configuration: refused where it would be another training. */
+static void test_other_training(void **state) {
+    (void)state;
+    static const struct {
+        const char *word, *named; /* NULL: goes on */
+    } cases[] = {{"train.lr=1e-3", "key 'train.lr'"},
+                 {"train.steps=6", "key 'train.steps'"},
+                 {"lora.modules=q_proj", "key 'lora.modules'"},
+                 {"data.prompt=input", "key 'data.prompt'"},
+                 {"seed=43", "key 'seed'"},
+                 {"train.nan=skip", NULL},
+                 {"train.save_every=1", NULL}};
+    char run_dir[128];
+    in_dir(run_dir, "other");
+    for (int i = -1; i < COUNT_OF(cases); i++) {
+        const char *all[] = {"data.max_tokens=64",
+                             "train.batch_tasks=2",
+                             "train.epochs=0",
+                             "train.steps=4",
+                             "eval.every=0",
+                             NULL,
+                             NULL};
+        FitCase c;
+        RunKind kind;
+        RunResult result;
+        volatile int stop_now = i < 0;
+        if (i >= 0) all[5] = cases[i].word;
+        fit_case_open(&c, tasks, 1, 1, all);
+        Run run = fit_as_run(&c.fit, &kind);
+        RunOpts opts = {.run_dir = run_dir, .resume = i >= 0, .quiet = true, .stop = &stop_now};
+        if (i < 0) {
+            assert_fails(run_train(&result, &run, opts), E_INTERRUPTED, "--resume");
+        } else if (cases[i].named) {
+            assert_fails(run_train(&result, &run, opts), E_USAGE, cases[i].named);
+            assert_int_equal(c.fit.at.step, 0);
+        } else {
+            assert_ok(run_train(&result, &run, opts));
+            assert_int_equal(c.fit.at.step, 4);
+        }
+        free(result.ckpt);
+        fit_case_close(&c);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests_of_run[] = {
         cmocka_unit_test(test_killed), /* first: the children must fork from a process without threads */
-        cmocka_unit_test(test_damaged),       cmocka_unit_test(test_all_damaged),
-        cmocka_unit_test(test_failing_calls), cmocka_unit_test(test_size_limit),
-        cmocka_unit_test(test_nan_halt),      cmocka_unit_test(test_nan_skip),
-        cmocka_unit_test(test_nan_rollback),  cmocka_unit_test(test_early_stop),
+        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_all_damaged),
+        cmocka_unit_test(test_failing_calls),  cmocka_unit_test(test_size_limit),
+        cmocka_unit_test(test_nan_halt),       cmocka_unit_test(test_nan_skip),
+        cmocka_unit_test(test_nan_rollback),   cmocka_unit_test(test_early_stop),
+        cmocka_unit_test(test_other_training),
     };
     return cmocka_run_group_tests(tests_of_run, make_dir, remove_dir);
 }

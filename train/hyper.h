@@ -1,0 +1,12 @@
+/* What the two trainings of a hypernetwork (train/sft.h, train/recon.h) share. */
+#ifndef T2L_TRAIN_HYPER_H
+#define T2L_TRAIN_HYPER_H
+
+#include "train/ckpt.h"
+#include "train/config.h"
+
+/* What the configuration says of the hypernetwork and its checkpoints, for a base model of this shape and
+ * embeddings of `embed` numbers; heads with a bias. *out owns. */
+Status hyper_info(CkptInfo *out, const Config *cfg, const AdapterShape *shape, int64_t embed);
+
+#endif

@@ -133,7 +133,7 @@ static void test_recon(void **state) {
     const double most = INFINITY;
 #else
     const char *steps = "train.steps=1500";
-    const double most = 0.1;
+    const double most = 0.01;
 #endif
     run_expect(RUN(RECON, "data.tasks=tasks"), 2, NULL, "key 'recon.library' is missing");
     run_expect(RUN(RECON, library), 2, NULL, "key 'data.tasks' is missing");

@@ -432,8 +432,6 @@ static const Task tasks[] = {
     SENTIMENT("fan_critic", "fan", "critic"),
     SENTIMENT("pleased_annoyed", "pleased", "annoyed"),
     SENTIMENT("great_awful", "great", "awful"),
-    SENTIMENT("thanks_sorry", "thanks", "sorry"),
-    SENTIMENT("up_down", "up", "down"),
     SENTIMENT_("happy_sad", "happy", "sad", SPLIT_NEAR),
 
     PICK("animal", words_animals, "an animal", "animal"),

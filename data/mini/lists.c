@@ -468,7 +468,6 @@ static const Task tasks[] = {
     CASES("words", WORDS_TEXT, T, T, T),
     CASES("names", NAMES_TEXT, T, T, T),
     CASES("animals", ANIMALS_TEXT, T, T, N),
-    CASES("colors", COLORS_TEXT, T, T, T),
 
     SAID("order_swap_words", order, generate_order, words_common, ORDER_SWAP, 2,
          "swap the words~change the places of the two words~turn the pair of words around~swap the two "

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define MINI_VERSION "12"
+#define MINI_VERSION "13"
 
 // Writes dir/train/<name>.json and dir/heldout/<name>.json, each atomically; the same files for the same
 // seed.

@@ -287,7 +287,15 @@ static void test_shards(void **state) {
     assert_int_equal(st.n, 2);
     assert_true(*(const float *)(const void *)safetensors_find(&st, "b")->data == 2);
     safetensors_close(&st);
+    write_text(index.s, "{\"metadata\":{\"total_size\":8},\"weight_map\":{\"b\":\"two\",\"a\":\"one\"}}");
+    assert_ok(safetensors_open_model(&st, dir.path));
+    safetensors_close(&st);
     static const char *const bad[][2] = {
+        {"{\"metadata\":{\"total_size\":9},\"weight_map\":{\"b\":\"two\",\"a\":\"one\"}}",
+         "total_size is 9, the shards hold 8 bytes"},
+        {"{\"metadata\":{\"total_size\":\"8\"},\"weight_map\":{\"b\":\"two\",\"a\":\"one\"}}",
+         "expected a number, found a string"},
+        {"{\"metadata\":{\"total_size\":-1},\"weight_map\":{\"b\":\"two\",\"a\":\"one\"}}", "found -1"},
         {"{}", "key 'weight_map' is missing"},
         {"{\"weight_map\":{}}", "'weight_map' is empty"},
         {"{\"weight_map\":{\"a\":3}}", "weight_map['a']: expected a file name, found a number"},
@@ -304,6 +312,12 @@ static void test_shards(void **state) {
         write_text(index.s, bad[i][0]);
         assert_fails(safetensors_open_model(&st, dir.path), E_INPUT, bad[i][1]);
     }
+    float value = 1;
+    const SafeEntry pair[] = {{"a", tensor_1d(&value, DT_F32, 1)}, {"b", tensor_1d(&value, DT_F32, 1)}};
+    assert_ok(safetensors_write(dir_file(&dir, "pair").s, pair, 2, NULL, 0));
+    write_text(index.s, "{\"weight_map\":{\"a\":\"pair\"}}");
+    assert_fails(safetensors_open_model(&st, dir.path), E_INPUT,
+                 "weight_map names 1 tensors, the shards hold 2");
     write_shard(&dir, "two", "a", 2);
     write_text(index.s, "{\"weight_map\":{\"a\":\"two\",\"b\":\"one\"}}");
     assert_fails(safetensors_open_model(&st, dir.path), E_INPUT, "tensor 'a' appears twice");

@@ -107,7 +107,9 @@ static void from_tokens(void **state) {
     static const char *const tokens[] = {"<|im_start|>", "<|im_end|>", "a"};
     static const size_t lens[] = {12, 10, 1};
     static const int32_t types[] = {3, 3, 1};
-    TokenizerVocab v = {"gpt2", "gpt-2", 3, tokens, lens, types, 0, NULL, NULL, -1, -1, -1, -1};
+    TokenizerVocab v = {
+        .model = "gpt2", .pre = "gpt-2", .n = 3, .tokens = tokens, .token_lens = lens, .types = types};
+    v.bos = v.eos = v.unk = v.pad = -1;
     Tokenizer *tok;
     Template t;
     must(tokenizer_from_vocab(&tok, &v, "v"));

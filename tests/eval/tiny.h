@@ -90,7 +90,7 @@ TEST_FN void tiny_open(Tiny *t) {
     assert_ok(llm_load(&t->llm, &t->dev, GOLDEN("llama_tiny"), load));
     assert_int_equal(t->llm.cfg.vocab, TINY_VOCAB);
     if (!t->llm.tokenizer) t->llm.tokenizer = tiny_tokenizer();
-    t->llm.chat = (Template){TEMPLATE_CHATML, NULL};
+    t->llm.chat = (Template){.kind = TEMPLATE_CHATML};
     assert_ok(safetensors_open(&t->golden, GOLDEN("llm_tiny.safetensors")));
     tiny_loras(t);
 }

@@ -396,27 +396,10 @@ static void test_smollm2(void **state) {
     gguf_close(&g);
 }
 
-/* What the fuzzer found worth keeping. */
-static void test_corpus(void **state) {
-    (void)state;
-    MemFile m = mem_file();
-    int n = 0;
-    for (char *text; (text = corpus_next("gguf", n)); n++) {
-        size_t size;
-        char *bytes;
-        assert_ok(file_read(&bytes, &size, text, 1 << 20));
-        try_bytes(&m, (const uint8_t *)bytes, size);
-        free(bytes);
-        free(text);
-    }
-    assert_true(n > 10);
-    close(m.fd);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values), cmocka_unit_test(test_tensors), cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_damage), cmocka_unit_test(test_corpus),  cmocka_unit_test(test_smollm2),
+        cmocka_unit_test(test_damage), cmocka_unit_test(test_smollm2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

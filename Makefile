@@ -69,4 +69,4 @@ format:
 
 clean:
 	$(call step,clean)
-	@rm -rf build build-debug build-asan
+	@rm -rf build build-debug build-asan build-fuzz

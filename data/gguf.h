@@ -34,8 +34,14 @@ typedef enum GgufType {
 typedef enum GgmlType {
     GGML_F32 = 0,
     GGML_F16 = 1,
+    GGML_Q4_0 = 2,
     GGML_Q4_1 = 3,
+    GGML_Q5_0 = 6,
+    GGML_Q5_1 = 7,
     GGML_Q8_0 = 8,
+    GGML_Q4_K = 12,
+    GGML_Q5_K = 13,
+    GGML_Q6_K = 14,
     GGML_BF16 = 30,
     GGML_TYPES = 40
 } GgmlType;
@@ -105,7 +111,8 @@ const char *gguf_type_name(int ggml_type); /* "Q4_K"; "?" when unknown */
 /* The tensor as our Tensor (view) where its type is F32, F16, BF16, Q8_0 or Q4_1: [rows, cols], or [cols]
  * when it has one dimension. E_INPUT naming the type otherwise. */
 Status gguf_as_tensor(Tensor *out, const GgufTensor *t);
-/* Rows [row, row + n_rows) as float into dst [n_rows, ne[0]]. F32 F16 BF16 Q8_0 Q4_1; E_INPUT naming others.
+/* Rows [row, row + n_rows) as float into dst [n_rows, ne[0]], of any GgmlType (F32 F16 BF16, Q4_0 Q4_1 Q5_0
+ * Q5_1 Q8_0, Q4_K Q5_K Q6_K); E_INPUT naming the type otherwise. (data/gguf_dequant.c)
  * Threads may convert different rows of a tensor at once. */
 Status gguf_dequant(float *dst, const GgufTensor *t, int64_t row, int64_t n_rows);
 /* The tokenizer in tokenizer.ggml.*. *out owns; free with tokenizer_free. */

@@ -42,6 +42,16 @@ static Status get_types(int32_t **out, const Gguf *g, int64_t n_tokens) {
                         (long long)n_tokens);
 }
 
+static Status get_scores(float **out, const Gguf *g, int64_t n_tokens) {
+    static const char key[] = "tokenizer.ggml.scores";
+    int64_t n;
+    if (!gguf_find(g, key)) return OK;
+    TRY(gguf_get_floats(out, &n, g, key));
+    if (n == n_tokens) return OK;
+    return status_error(E_INPUT, "%s: key '%s': %lld items for %lld tokens", g->path, key, (long long)n,
+                        (long long)n_tokens);
+}
+
 static Status get_id(int64_t *out, const Gguf *g, const char *key, int64_t n_tokens) {
     return gguf_get_int_or(out, g, key, 0, n_tokens - 1, -1);
 }
@@ -50,6 +60,7 @@ typedef struct Parts {
     char *model, *pre; /* owns */
     Strings tokens, merges;
     int32_t *types; /* owns */
+    float *scores;  /* owns */
 } Parts;
 
 static Status gather(Parts *p, TokenizerVocab *v, const Gguf *g) {
@@ -58,6 +69,7 @@ static Status gather(Parts *p, TokenizerVocab *v, const Gguf *g) {
     TRY(get_strings(&p->tokens, g, "tokenizer.ggml.tokens"));
     if (gguf_find(g, "tokenizer.ggml.merges")) TRY(get_strings(&p->merges, g, "tokenizer.ggml.merges"));
     TRY(get_types(&p->types, g, p->tokens.count));
+    TRY(get_scores(&p->scores, g, p->tokens.count));
     *v = (TokenizerVocab){
         .model = p->model,
         .pre = p->pre,
@@ -68,7 +80,9 @@ static Status gather(Parts *p, TokenizerVocab *v, const Gguf *g) {
         .n_merges = p->merges.count,
         .merges = p->merges.s,
         .merge_lens = p->merges.n,
+        .scores = p->scores,
     };
+    TRY(gguf_get_bool_or(&v->space_prefix, g, "tokenizer.ggml.add_space_prefix", true));
     TRY(get_id(&v->bos, g, "tokenizer.ggml.bos_token_id", v->n));
     TRY(get_id(&v->eos, g, "tokenizer.ggml.eos_token_id", v->n));
     TRY(get_id(&v->unk, g, "tokenizer.ggml.unknown_token_id", v->n));
@@ -88,5 +102,6 @@ Status gguf_tokenizer(Tokenizer **out, const Gguf *g) {
     free(p.merges.s);
     free(p.merges.n);
     free(p.types);
+    free(p.scores);
     return s;
 }

@@ -527,6 +527,25 @@ static Status check_index(const SafeTensors *s, const cJSON *map, const char *wh
     return OK;
 }
 
+/* The shards hold what the index says and no more: as many tensors, and metadata.total_size bytes of them
+ * where the index has that key (converters write it; a few leave it out). */
+static Status check_totals(const SafeTensors *s, const cJSON *root, const cJSON *map, const char *where) {
+    const cJSON *meta = cJSON_GetObjectItemCaseSensitive(root, "metadata");
+    int64_t listed = cJSON_GetArraySize(map), total, bytes = 0;
+    if (s->n != listed) /* every name of the index is there, so there are others */
+        return status_error(E_INPUT,
+                            "%s: weight_map names %lld tensors, the shards hold %lld; fetch the model again",
+                            where, (long long)listed, (long long)s->n);
+    if (!cJSON_GetObjectItemCaseSensitive(meta, "total_size")) return OK;
+    TRY(status_wrap(json_get_int(&total, meta, "total_size", 0, INT64_C(1) << 53, where), "metadata"));
+    for (int64_t i = 0; i < s->n; i++) bytes += (int64_t)s->tensors[i].bytes;
+    if (bytes == total) return OK;
+    return status_error(E_INPUT,
+                        "%s: metadata.total_size is %lld, the shards hold %lld bytes of tensors; fetch the "
+                        "model again",
+                        where, (long long)total, (long long)bytes);
+}
+
 static Status open_shards(SafeTensors *s, const char *dir, const char *index) {
     cJSON *root;
     const cJSON *map;
@@ -539,7 +558,8 @@ static Status open_shards(SafeTensors *s, const char *dir, const char *index) {
     TRY_GOTO(st, allocate(s, dir, n), done);
     for (int64_t i = 0; i < n; i++) TRY_GOTO(st, add_file(s, i, path_join(dir, names[i])), done);
     TRY_GOTO(st, finish(s), done);
-    st = check_index(s, map, index);
+    TRY_GOTO(st, check_index(s, map, index), done);
+    st = check_totals(s, root, map, index);
 done:
     free(names);
     cJSON_Delete(root);

@@ -49,7 +49,8 @@ typedef struct SafeTensors {
 } SafeTensors;
 
 Status safetensors_open(SafeTensors *out, const char *path);
-/* dir/model.safetensors, or the shards that dir/model.safetensors.index.json lists. */
+/* dir/model.safetensors, or the shards that dir/model.safetensors.index.json lists: plain file names, every
+ * tensor of weight_map in the shard it says, none twice, none besides, metadata.total_size bytes if given. */
 Status safetensors_open_model(SafeTensors *out, const char *dir);
 void safetensors_close(SafeTensors *s);
 

@@ -28,6 +28,7 @@ void tokenizer_encoding_free(Encoding *e) {
     pcre2_match_context_free(e->limits);
     free(e->code.at);
     free(e->normal.data);
+    free(e->other.data);
     free(e->merge_work);
 }
 
@@ -152,6 +153,7 @@ typedef Status SegmentFn(Encoding *e, const char *text, size_t n);
 static Status cut(Encoding *e, const AddedSet *set, const char *text, size_t n, SegmentFn *between) {
     const Tokenizer *t = e->t;
     size_t start = 0;
+    bool at_start = e->at_start;
     if (set->n == 0) return n > 0 ? between(e, text, n) : OK;
     for (size_t i = 0; i < n;) {
         const AddedToken *a = added_at(set, &t->pool, text, n, i);
@@ -165,20 +167,28 @@ static Status cut(Encoding *e, const AddedSet *set, const char *text, size_t n, 
         if (a->single_word && !is_word(t, text, n, from, to)) continue;
         if (a->lstrip) from = spaces_before(t, text, from, start);
         if (a->rstrip) to = spaces_after(t, text, n, to);
+        e->at_start = at_start && start == 0;
         if (from > start) TRY(between(e, text + start, from - start));
         TRY(tokenizer_buf_push(e->out, a->id));
         start = to;
     }
+    e->at_start = at_start && start == 0;
     return start < n ? between(e, text + start, n - start) : OK;
 }
 
 static Status pieces(Encoding *e, const char *text, size_t n) {
+    if (e->t->metaspace != METASPACE_NONE) return tokenizer_metaspace_encode(e, text, n);
     return tokenizer_split(e, 0, text, n);
 }
 
+Status tokenizer_normalize(Encoding *e, const char *text, size_t n) {
+    return e->t->bert_normalizer ? tokenizer_bert_normalize(e, text, n)
+                                 : tokenizer_sentence_normalize(e, text, n);
+}
+
 static Status normalized(Encoding *e, const char *text, size_t n) {
-    if (!e->t->bert_normalizer) return cut(e, &e->t->normalized, text, n, pieces);
-    TRY(tokenizer_bert_normalize(e, text, n));
+    if (!e->t->bert_normalizer && e->t->n_rewrites == 0) return cut(e, &e->t->normalized, text, n, pieces);
+    TRY(tokenizer_normalize(e, text, n));
     return cut(e, &e->t->normalized, e->normal.data, e->normal.used, pieces);
 }
 
@@ -191,7 +201,7 @@ Status tokenizer_encode(const Tokenizer *t, TokenBuf *out, const char *text, siz
         TRY(tokenizer_lossy_utf8(&valid, &n, text, n));
         text = valid;
     }
-    Encoding e = {.t = t, .out = out, .parse_special = opts.parse_special};
+    Encoding e = {.t = t, .out = out, .parse_special = opts.parse_special, .at_start = true};
     size_t before = out->n;
     Status s = cut(&e, &t->raw, text, n, normalized);
     if (!status_is_ok(s)) out->n = before;
@@ -227,12 +237,12 @@ Status tokenizer_decode(const Tokenizer *t, char **out, size_t *out_n, const int
     Pool text = {0};
     Status s = OK;
     bool first = true;
-    for (size_t i = 0; i < n && status_is_ok(s); i++) {
-        if (ids[i] < 0 || ids[i] >= t->vocab) {
-            s = status_error(E_INPUT, "token id %d at position %zu is outside the vocabulary of %lld", ids[i],
-                             i, (long long)t->vocab);
-            break;
-        }
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= t->vocab)
+            return status_error(E_INPUT, "token id %d at position %zu is outside the vocabulary of %lld",
+                                ids[i], i, (long long)t->vocab);
+    if (t->model == MODEL_SENTENCE) s = tokenizer_sentence_decode(t, &text, ids, n, opts.skip_special);
+    for (size_t i = 0; t->model != MODEL_SENTENCE && i < n && status_is_ok(s); i++) {
         if (!(t->flags[ids[i]] & TOKEN_PRESENT)) continue;
         if (opts.skip_special && (t->flags[ids[i]] & TOKEN_SPECIAL)) continue;
         s = append_token(t, &text, ids[i], first);

@@ -1,7 +1,7 @@
 /* Text to token ids and back, exactly as the Hugging Face `tokenizers` library does it (tests/golden),
- * without its post-processor: no token is ever added at either end. Two families: byte-level BPE (GPT-2,
- * SmolLM2, Llama-3) and BERT WordPiece. A Tokenizer is immutable after loading: any number of threads may
- * share one.
+ * without its post-processor: no token is ever added at either end. Three families: byte-level BPE (GPT-2,
+ * SmolLM2, Llama-3), BPE on characters with byte fallback (Llama-2, Mistral, Gemma) and BERT WordPiece. A
+ * Tokenizer is immutable after loading: any number of threads may share one.
  *
  * Text is bytes and may contain NULs. Bytes that are not UTF-8 are read as U+FFFD, one for each maximal
  * ill-formed part (Unicode 15, section 3.9), before anything else; so is the output of decode. */
@@ -19,16 +19,18 @@ typedef struct Tokenizer Tokenizer;
 
 /* A GGUF's tokenizer.ggml.* arrays. All pointers are views: the loader copies what it keeps. */
 typedef struct TokenizerVocab {
-    const char *model; /* tokenizer.ggml.model; "gpt2" is supported */
+    const char *model; /* tokenizer.ggml.model: "gpt2" (byte-level BPE), "llama" (on characters) */
     const char *pre;   /* tokenizer.ggml.pre: "smollm", "gpt-2", "llama-bpe", ... */
     int64_t n;
-    const char *const *tokens; /* [n] in the byte-level alphabet; not NUL-terminated */
+    const char *const *tokens; /* [n] gpt2: in the byte-level alphabet; not NUL-terminated */
     const size_t *token_lens;  /* [n] */
     const int32_t *types; /* [n] 1 normal 2 unknown 3 control 4 user-defined 5 unused 6 byte; NULL: all 1 */
     int64_t n_merges;
     const char *const *merges;  /* [n_merges] "left right" */
     const size_t *merge_lens;   /* [n_merges] */
     int64_t bos, eos, unk, pad; /* ids; -1: none */
+    const float *scores;        /* [n] llama: the pair whose token has the highest merges first; no NaN */
+    bool space_prefix;          /* llama: a stretch of text begins with a space */
 } TokenizerVocab;
 
 /* Ids of the tokens with a role; -1 where the model has none. tokenizer.json names no bos and eos

@@ -1,5 +1,6 @@
-/* Policy: byte-level BPE (Sennrich et al. 2016; GPT-2). The lowest-ranked pair merges first, the leftmost of
- * equals. Works on bytes, not on the byte-level alphabet: the two are one to one.
+/* Policy: BPE (Sennrich et al. 2016; GPT-2). The lowest-ranked pair merges first, the leftmost of equals.
+ * Byte-level BPE works on bytes, not on the byte-level alphabet: the two are one to one; BPE on characters
+ * (tokenizer_sentence.c) differs in the symbols it starts from.
  *
  * A piece that is a token and whose merges end in exactly that token (checked for every token at load) is one
  * table look-up. Other pieces: up to SHORT bytes by scanning for the best pair, longer ones with a linked
@@ -44,6 +45,7 @@ void tokenizer_merges_put(MergeTable *t, Merge m) {
 
 /* ids of the single bytes; a byte without a token is unk, or dropped if there is none. */
 static size_t start_symbols(const Tokenizer *t, int32_t *ids, const char *piece, size_t n) {
+    if (t->model == MODEL_SENTENCE) return tokenizer_sentence_symbols(t, ids, piece, n);
     size_t k = 0;
     bool after_unk = false;
     for (size_t i = 0; i < n; i++) {
@@ -179,9 +181,14 @@ static Status encode_by_merging(Encoding *e, const char *piece, size_t n) {
     return push_all(e->out, ids, k > 1 ? merge_long(t, ids, symbols, candidates, k) : k);
 }
 
+/* Where a token's piece stands: as bytes, or (on characters) as written. */
+static const Span *piece_spans(const Tokenizer *t) {
+    return t->model == MODEL_SENTENCE ? t->content : t->bytes;
+}
+
 Status tokenizer_bpe_encode(Encoding *e, const char *piece, size_t n) {
     const Tokenizer *t = e->t;
-    int32_t id = tokenizer_table_find(&t->by_bytes, &t->pool, t->bytes, piece, n);
+    int32_t id = tokenizer_table_find(&t->by_bytes, &t->pool, piece_spans(t), piece, n);
     if (id >= 0) return tokenizer_buf_push(e->out, id);
     return encode_by_merging(e, piece, n);
 }
@@ -195,21 +202,23 @@ static bool spelled_in_alphabet(const Tokenizer *t, int32_t id) {
 }
 
 static Status fill_by_bytes(Tokenizer *t, Encoding *e) {
+    const Span *spans = piece_spans(t);
     for (int32_t id = 0; id < t->vocab; id++) {
-        if (!(t->flags[id] & TOKEN_MODEL) || !spelled_in_alphabet(t, id)) continue;
+        if (!(t->flags[id] & TOKEN_MODEL) || spans[id].n == 0) continue;
+        if (t->model == MODEL_BPE && !spelled_in_alphabet(t, id)) continue;
         if (!t->ignore_merges) {
             e->out->n = 0;
-            TRY(encode_by_merging(e, t->pool.data + t->bytes[id].at, t->bytes[id].n));
+            TRY(encode_by_merging(e, t->pool.data + spans[id].at, spans[id].n));
             if (e->out->n != 1 || e->out->ids[0] != id) continue;
         }
-        tokenizer_table_put(&t->by_bytes, &t->pool, t->bytes, id);
+        tokenizer_table_put(&t->by_bytes, &t->pool, spans, id);
     }
     return OK;
 }
 
 Status tokenizer_bpe_finish(Tokenizer *t) {
-    for (int b = 0; b < 256; b++) t->byte_id[b] = -1;
-    for (int32_t id = 0; id < t->vocab; id++)
+    for (int b = 0; b < 256 && t->model == MODEL_BPE; b++) t->byte_id[b] = -1;
+    for (int32_t id = 0; id < t->vocab && t->model == MODEL_BPE; id++)
         if (t->flags[id] & TOKEN_MODEL && t->bytes[id].n == 1 && spelled_in_alphabet(t, id))
             t->byte_id[(uint8_t)t->pool.data[t->bytes[id].at]] = id;
     TRY(tokenizer_table_init(&t->by_bytes, (size_t)t->vocab));

@@ -138,14 +138,16 @@ static Status alphabet_bytes(Tokenizer *t, int32_t id) {
 
 /* Normalizes the texts of added tokens that are looked for in normalized text. */
 static Status normalize_added(Tokenizer *t) {
-    if (!t->bert_normalizer) return OK;
+    if (!t->bert_normalizer && t->n_rewrites == 0) return OK;
     Encoding e = {.t = t};
     Status s = OK;
     size_t k = 0;
     for (size_t i = 0; i < t->normalized.n && status_is_ok(s); i++) {
         AddedToken *a = &t->normalized.at[i];
-        s = tokenizer_bert_normalize(&e, t->pool.data + a->text.at, a->text.n);
+        s = tokenizer_normalize(&e, t->pool.data + a->text.at, a->text.n);
         if (status_is_ok(s)) s = tokenizer_pool_add(&a->text, &t->pool, e.normal.data, e.normal.used);
+        if (status_is_ok(s) && t->model == MODEL_SENTENCE)
+            s = tokenizer_sentence_bytes(t, a->id, a->text); /* so does `tokenizers` 0.23 */
         if (status_is_ok(s) && a->text.n > 0) t->normalized.at[k++] = *a;
     }
     if (status_is_ok(s)) t->normalized.n = k;
@@ -169,7 +171,10 @@ static void role(const Tokenizer *t, int32_t *marker, const char *name) {
 }
 
 Status tokenizer_build_finish(Tokenizer *t, const char *where) {
-    if (t->model == MODEL_BPE) {
+    if (t->model == MODEL_SENTENCE) {
+        TRY(status_wrap(tokenizer_sentence_finish(t), "%s", where));
+        TRY(status_wrap(tokenizer_bpe_finish(t), "%s", where));
+    } else if (t->model == MODEL_BPE) {
         for (int32_t id = 0; id < t->vocab; id++) TRY(alphabet_bytes(t, id));
         TRY(status_wrap(tokenizer_bpe_finish(t), "%s", where));
     } else {

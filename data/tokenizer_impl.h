@@ -1,7 +1,8 @@
 /* Inside the tokenizer: the tables a Tokenizer owns and the calls between its files. Not for other folders.
  *
  * Encoding is a pipe, as in the `tokenizers` library: text -> added tokens (tokenizer.c) -> normalizer
- * (tokenizer_wordpiece.c) -> pieces (tokenizer_split.c) -> ids (tokenizer_bpe.c or tokenizer_wordpiece.c).
+ * (tokenizer_wordpiece.c, tokenizer_sentence.c) -> pieces (tokenizer_split.c) -> ids (tokenizer_bpe.c,
+ * tokenizer_wordpiece.c, tokenizer_sentence.c).
  * Everything a call needs besides the Tokenizer lives in its Encoding. */
 #ifndef T2L_DATA_TOKENIZER_IMPL_H
 #define T2L_DATA_TOKENIZER_IMPL_H
@@ -91,7 +92,23 @@ typedef struct Stage {
     pcre2_code *regex;            /* owns */
 } Stage;
 
-typedef enum TokenizerModel { MODEL_BPE, MODEL_WORDPIECE } TokenizerModel;
+typedef enum TokenizerModel {
+    MODEL_BPE, /* byte-level */
+    MODEL_WORDPIECE,
+    MODEL_SENTENCE /* BPE on characters */
+} TokenizerModel;
+
+/* A normalizer: Replace, or Prepend where `from` is empty. Texts in the pool. */
+typedef struct Rewrite {
+    Span from, to;
+} Rewrite;
+
+typedef enum Metaspace {
+    METASPACE_NONE, /* no such pre-tokenizer */
+    METASPACE_NEVER,
+    METASPACE_FIRST,
+    METASPACE_ALWAYS
+} Metaspace;
 
 struct Tokenizer {
     TokenizerModel model;
@@ -110,8 +127,17 @@ struct Tokenizer {
     /* BPE */
     StrTable by_bytes; /* pieces that are one token: looked up before merging */
     MergeTable merges;
-    int32_t byte_id[256]; /* -1: not in the vocabulary */
+    int32_t byte_id[256]; /* of a byte, or of its fallback token; -1: not in the vocabulary */
     bool fuse_unk, ignore_merges;
+
+    /* BPE on characters */
+    int n_rewrites;
+    Rewrite rewrites[TOKENIZER_MAX_STAGES];
+    Metaspace metaspace;
+    bool metaspace_split, byte_fallback;
+    bool cut_words;    /* pieces may be cut before U+2581 without changing an id */
+    bool decode_bytes; /* the decoder's ByteFallback */
+    int strip;         /* spaces that the decoder takes from the front */
 
     /* WordPiece and BertNormalizer */
     bool bert_normalizer, clean_text, chinese, strip_accents, lowercase, cleanup;
@@ -129,11 +155,12 @@ typedef struct Encoding {
     const Tokenizer *t;
     TokenBuf *out;
     bool parse_special;
+    bool at_start;                                 /* the stretch at hand begins where the text does */
     pcre2_match_data *match[TOKENIZER_MAX_STAGES]; /* own, made when needed */
     pcre2_match_context *limits;                   /* owns */
     Code code;                                     /* the normalizer's */
-    Pool normal;                                   /* normalized text of the segment at hand */
-    void *merge_work;                              /* owns: BPE of long pieces */
+    Pool normal, other; /* own: normalized text of the segment at hand; what it is made from or goes into */
+    void *merge_work;   /* owns: BPE of long pieces */
     size_t merge_cap;
 } Encoding;
 
@@ -181,8 +208,24 @@ Status tokenizer_wordpiece_encode(Encoding *e, const char *word, size_t n);
 /* BertNormalizer: e->normal = normalized text. */
 Status tokenizer_bert_normalize(Encoding *e, const char *text, size_t n);
 
+/* tokenizer_sentence.c */
+/* The rewrites: e->normal = normalized text. */
+Status tokenizer_sentence_normalize(Encoding *e, const char *text, size_t n);
+Status tokenizer_metaspace_encode(Encoding *e, const char *text, size_t n); /* Metaspace, and its pieces */
+Status tokenizer_sentence_encode(Encoding *e, const char *piece, size_t n);
+/* The ids a piece starts from; at most n. */
+size_t tokenizer_sentence_symbols(const Tokenizer *t, int32_t *ids, const char *piece, size_t n);
+/* bytes[id] from a token's text: its byte, or the text with spaces. */
+Status tokenizer_sentence_bytes(Tokenizer *t, int32_t id, Span text);
+/* bytes, byte_id and cut_words, once vocabulary, merges and decoder are there. */
+Status tokenizer_sentence_finish(Tokenizer *t);
+Status tokenizer_sentence_decode(const Tokenizer *t, Pool *text, const int32_t *ids, size_t n,
+                                 bool skip_special);
+
 /* tokenizer.c */
 void tokenizer_encoding_free(Encoding *e);
+/* The tokenizer's normalizer, of any kind: e->normal = normalized text. */
+Status tokenizer_normalize(Encoding *e, const char *text, size_t n);
 Status tokenizer_added_sort(AddedSet *s, const Pool *p);
 
 #endif

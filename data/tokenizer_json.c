@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_FILE = 256 << 20 }; /* chosen: the largest in use is 34 MB */
+enum {
+    MAX_FILE = 256 << 20, /* chosen: the largest in use is 34 MB */
+    MAX_REWRITE = 64      /* bytes of a normalizer's text, chosen: in use are U+2581 and a space */
+};
 
 /* An optional boolean: absent or null is `fallback`. */
 static Status flag(bool *out, const cJSON *o, const char *key, bool fallback, const char *where) {
@@ -127,12 +130,10 @@ static Status must_be_empty(const cJSON *model, const char *key, const char *whe
 
 static Status read_bpe(Tokenizer *t, const cJSON *model, const char *where) {
     const cJSON *merges, *dropout = cJSON_GetObjectItemCaseSensitive(model, "dropout");
-    bool byte_fallback;
     t->model = MODEL_BPE;
     TRY(must_be_empty(model, "continuing_subword_prefix", where));
     TRY(must_be_empty(model, "end_of_word_suffix", where));
-    TRY(flag(&byte_fallback, model, "byte_fallback", false, where));
-    if (byte_fallback) return unsupported("model.byte_fallback", "true", "byte-level BPE has none", where);
+    TRY(flag(&t->byte_fallback, model, "byte_fallback", false, where));
     if (cJSON_IsNumber(dropout) && dropout->valuedouble != 0)
         return status_error(E_INPUT, "%s: model.dropout: expected null, found %g", where,
                             dropout->valuedouble);
@@ -160,18 +161,66 @@ static Status read_wordpiece(Tokenizer *t, const cJSON *model, const char *where
     return OK;
 }
 
+/* A text of a Prepend or Replace, into the pool. */
+static Status rewrite_text(Span *out, Tokenizer *t, const cJSON *o, const char *key, const char *where) {
+    const char *text;
+    TRY(status_wrap(json_get_string(&text, o, key, where), "normalizer"));
+    size_t n = strlen(text);
+    if (n > MAX_REWRITE || tokenizer_invalid_utf8(text, n) < n)
+        return status_error(E_INPUT, "%s: normalizer: '%s': expected UTF-8 of at most %d bytes", where, key,
+                            MAX_REWRITE);
+    return tokenizer_pool_add(out, &t->pool, text, n);
+}
+
+static Status read_rewrite(Tokenizer *t, const cJSON *o, bool replace, const char *where) {
+    Rewrite *r = &t->rewrites[t->n_rewrites];
+    const cJSON *pattern;
+    if (t->n_rewrites == TOKENIZER_MAX_STAGES)
+        return status_error(E_INPUT, "%s: normalizer: more than %d steps", where, TOKENIZER_MAX_STAGES);
+    TRY(rewrite_text(&r->to, t, o, replace ? "content" : "prepend", where));
+    if (replace) {
+        TRY(status_wrap(json_get_object(&pattern, o, "pattern", where), "normalizer"));
+        TRY(rewrite_text(&r->from, t, pattern, "String", where));
+        if (r->from.n == 0) return status_error(E_INPUT, "%s: normalizer: Replace of an empty text", where);
+    }
+    t->n_rewrites++;
+    return OK;
+}
+
+static Status read_normalizers(Tokenizer *t, const cJSON *o, int depth, const char *where) {
+    const char *type;
+    TRY(type_of(&type, o, "normalizer", where));
+    if (strcmp(type, "Sequence") == 0 && depth < 4) {
+        const cJSON *list;
+        TRY(json_get_array(&list, o, "normalizers", where));
+        for (const cJSON *c = list->child; c; c = c->next) TRY(read_normalizers(t, c, depth + 1, where));
+        return OK;
+    }
+    if (strcmp(type, "Prepend") == 0) return read_rewrite(t, o, false, where);
+    if (strcmp(type, "Replace") == 0) return read_rewrite(t, o, true, where);
+    return unsupported("normalizer", type,
+                       "null, BertNormalizer, Prepend, Replace and Sequences of these two are", where);
+}
+
 static Status read_normalizer(Tokenizer *t, const cJSON *root, const char *where) {
     const cJSON *o = cJSON_GetObjectItemCaseSensitive(root, "normalizer");
     const char *type;
     if (!o || cJSON_IsNull(o)) return OK;
     TRY(type_of(&type, o, "normalizer", where));
-    if (strcmp(type, "BertNormalizer") != 0)
-        return unsupported("normalizer", type, "null and BertNormalizer are", where);
+    if (strcmp(type, "BertNormalizer") != 0) return read_normalizers(t, o, 0, where);
     t->bert_normalizer = true;
     TRY(flag(&t->clean_text, o, "clean_text", true, where));
     TRY(flag(&t->chinese, o, "handle_chinese_chars", true, where));
     TRY(flag(&t->lowercase, o, "lowercase", true, where));
     return flag(&t->strip_accents, o, "strip_accents", t->lowercase, where);
+}
+
+/* Does the normalizer end by replacing spaces by something without any? */
+static bool no_spaces(const Tokenizer *t) {
+    if (t->n_rewrites == 0) return false;
+    const Rewrite *r = &t->rewrites[t->n_rewrites - 1];
+    return r->from.n == 1 && t->pool.data[r->from.at] == ' ' &&
+           !memchr(t->pool.data + r->to.at, ' ', r->to.n);
 }
 
 static Status read_split(Tokenizer *t, const cJSON *o, const char *where) {
@@ -187,6 +236,8 @@ static Status read_split(Tokenizer *t, const cJSON *o, const char *where) {
         return status_error(E_INPUT, "%s: pre_tokenizer: the Split pattern is not UTF-8", where);
     if (strcmp(behavior, "Isolated") == 0)
         return tokenizer_compile_stage(t, text, literal, true, true, where);
+    if (strcmp(behavior, "MergedWithPrevious") == 0 && literal && strcmp(text, " ") == 0 && no_spaces(t))
+        return OK; /* Gemma's: finds nothing */
     if (strcmp(behavior, "Removed") == 0)
         return tokenizer_compile_stage(t, text, literal, invert, !invert, where);
     return unsupported("pre_tokenizer Split behavior", behavior, "Isolated and Removed are", where);
@@ -200,6 +251,28 @@ static Status read_byte_level(Tokenizer *t, const cJSON *o, const char *where) {
     return regex ? tokenizer_build_stage(t, STAGE_GPT2, where) : OK;
 }
 
+/* Metaspace; old files say add_prefix_space instead of prepend_scheme. */
+static Status read_metaspace(Tokenizer *t, const cJSON *o, const char *where) {
+    const char *replacement, *scheme = "always";
+    bool prefix;
+    TRY(json_get_string(&replacement, o, "replacement", where));
+    if (strcmp(replacement, "\xe2\x96\x81") != 0)
+        return unsupported("Metaspace.replacement", replacement, "U+2581 is", where);
+    TRY(flag(&prefix, o, "add_prefix_space", true, where));
+    if (!absent(o, "prepend_scheme"))
+        TRY(json_get_string(&scheme, o, "prepend_scheme", where));
+    else if (!prefix)
+        scheme = "never";
+    TRY(flag(&t->metaspace_split, o, "split", true, where));
+    static const char *const schemes[] = {
+        [METASPACE_NEVER] = "never", [METASPACE_FIRST] = "first", [METASPACE_ALWAYS] = "always"};
+    for (int i = METASPACE_NEVER; i <= METASPACE_ALWAYS; i++)
+        if (strcmp(scheme, schemes[i]) == 0) t->metaspace = (Metaspace)i;
+    if (t->metaspace == METASPACE_NONE)
+        return unsupported("Metaspace.prepend_scheme", scheme, "first, always and never are", where);
+    return OK;
+}
+
 typedef struct PreState {
     bool byte_level; /* seen; it must be the last */
 } PreState;
@@ -208,6 +281,8 @@ static Status read_pre_tokenizer(Tokenizer *t, const cJSON *o, PreState *seen, i
     const char *type;
     TRY(type_of(&type, o, "pre_tokenizer", where));
     if (seen->byte_level) return unsupported("pre_tokenizer after ByteLevel", type, "none is", where);
+    if (t->metaspace != METASPACE_NONE)
+        return unsupported("pre_tokenizer after Metaspace", type, "none is", where);
     if (strcmp(type, "Sequence") == 0 && depth < 4) {
         const cJSON *list;
         TRY(json_get_array(&list, o, "pretokenizers", where));
@@ -224,13 +299,62 @@ static Status read_pre_tokenizer(Tokenizer *t, const cJSON *o, PreState *seen, i
         seen->byte_level = true;
         return read_byte_level(t, o, where);
     }
+    if (strcmp(type, "Metaspace") == 0) {
+        if (t->n_stages > 0) return unsupported("pre_tokenizer before", type, "none is", where);
+        return read_metaspace(t, o, where);
+    }
     if (strcmp(type, "Split") == 0) return read_split(t, o, where);
     if (strcmp(type, "BertPreTokenizer") == 0) return tokenizer_build_stage(t, STAGE_BERT, where);
-    return unsupported("pre_tokenizer", type, "Digits, Split, ByteLevel, BertPreTokenizer and Sequence are",
-                       where);
+    return unsupported("pre_tokenizer", type,
+                       "Digits, Split, ByteLevel, Metaspace, BertPreTokenizer and Sequence are", where);
+}
+
+#define SENTENCE_DECODER "Sequence[Replace U+2581 by a space, ByteFallback, Fuse, and perhaps Strip]"
+
+/* One step of the decoder of BPE on characters; *step counts them. */
+static Status read_decoder_step(Tokenizer *t, const cJSON *o, int *step, const char *where) {
+    static const char *const order[] = {"Replace", "ByteFallback", "Fuse", "Strip"};
+    const char *type, *text = "", *content = "";
+    int64_t start = 0, stop = 0;
+    TRY(type_of(&type, o, "decoder", where));
+    if (*step > 3 || strcmp(type, order[*step]) != 0)
+        return unsupported("decoder step", type, "expected " SENTENCE_DECODER, where);
+    if (*step == 0) {
+        const cJSON *pattern;
+        TRY(json_get_object(&pattern, o, "pattern", where));
+        TRY(json_get_string(&text, pattern, "String", where));
+        TRY(json_get_string(&content, o, "content", where));
+        if (strcmp(text, "\xe2\x96\x81") != 0 || strcmp(content, " ") != 0)
+            return unsupported("decoder Replace of", text, "of U+2581 by a space is", where);
+    }
+    if (*step == 3) {
+        TRY(json_get_string(&content, o, "content", where));
+        TRY(json_get_int(&start, o, "start", 0, 1000, where));
+        TRY(json_get_int(&stop, o, "stop", 0, 0, where));
+        if (strcmp(content, " ") != 0)
+            return unsupported("decoder Strip of", content, "of a space is", where);
+    }
+    t->decode_bytes = true;
+    t->strip = (int)start;
+    *step += 1;
+    return OK;
+}
+
+static Status read_sentence_decoder(Tokenizer *t, const cJSON *root, const char *where) {
+    const cJSON *o = cJSON_GetObjectItemCaseSensitive(root, "decoder"), *list;
+    const char *type;
+    int step = 0;
+    TRY(type_of(&type, o, "decoder", where));
+    if (strcmp(type, "Sequence") != 0)
+        return unsupported("decoder", type, "for BPE without ByteLevel " SENTENCE_DECODER " is", where);
+    TRY(json_get_array(&list, o, "decoders", where));
+    for (const cJSON *c = list->child; c; c = c->next) TRY(read_decoder_step(t, c, &step, where));
+    if (step < 3) return status_error(E_INPUT, "%s: decoder: expected " SENTENCE_DECODER, where);
+    return OK;
 }
 
 static Status read_decoder(Tokenizer *t, const cJSON *root, const char *where) {
+    if (t->model == MODEL_SENTENCE) return read_sentence_decoder(t, root, where);
     const cJSON *o = cJSON_GetObjectItemCaseSensitive(root, "decoder");
     const char *type, *want = t->model == MODEL_BPE ? "ByteLevel" : "WordPiece";
     if (!o || cJSON_IsNull(o)) return OK;
@@ -250,10 +374,12 @@ static Status fill(Tokenizer *t, const cJSON *root, const cJSON *model, const cJ
     TRY(add_added(t, added, where));
     TRY(read_normalizer(t, root, where));
     if (pre && !cJSON_IsNull(pre)) TRY(read_pre_tokenizer(t, pre, &seen, 0, where));
-    if (bpe != seen.byte_level)
-        return status_error(E_INPUT, "%s: pre_tokenizer: %s", where,
-                            bpe ? "BPE without ByteLevel (SentencePiece style) is not supported"
-                                : "WordPiece with ByteLevel is not supported");
+    if (!bpe && (seen.byte_level || t->metaspace != METASPACE_NONE || t->n_rewrites > 0))
+        return status_error(
+            E_INPUT, "%s: WordPiece with ByteLevel, Metaspace, Prepend or Replace is not supported", where);
+    if (seen.byte_level && t->byte_fallback)
+        return unsupported("model.byte_fallback", "true", "byte-level BPE has none", where);
+    if (bpe && !seen.byte_level) t->model = MODEL_SENTENCE;
     TRY(read_decoder(t, root, where));
     return tokenizer_build_finish(t, where);
 }

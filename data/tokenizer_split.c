@@ -18,6 +18,7 @@ static Status emit(Encoding *e, int stage, const char *s, size_t from, size_t to
     if (from == to) return OK;
     if (stage + 1 < e->t->n_stages) return tokenizer_split(e, stage + 1, s + from, to - from);
     if (e->t->model == MODEL_BPE) return tokenizer_bpe_encode(e, s + from, to - from);
+    if (e->t->model == MODEL_SENTENCE) return tokenizer_sentence_encode(e, s + from, to - from);
     return tokenizer_wordpiece_encode(e, s + from, to - from);
 }
 

@@ -1,8 +1,10 @@
-/* Policy: a tokenizer from a GGUF's arrays. `pre` names the pre-tokenizer (llama.cpp's names); a name that is
- * not in the table is refused, because a wrong split gives wrong ids silently. Control and unknown tokens are
- * special, user-defined ones are recognised always; both are only found whole. */
+/* Policy: a tokenizer from a GGUF's arrays. Model gpt2 has merges; model llama has scores instead, and every
+ * way to put a piece together from two others is a merge. `pre` names the pre-tokenizer (llama.cpp's names);
+ * a name that is not in the table is refused, because a wrong split gives wrong ids silently. Control and
+ * unknown tokens are special, user-defined ones are recognised always; both are only found whole. */
 #include "data/tokenizer_build.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
@@ -60,6 +62,84 @@ static Status add_token(Tokenizer *t, const TokenizerVocab *v, int32_t id, const
     return tokenizer_build_added(t, a, where);
 }
 
+/* ---------------------------------------------------------------- SentencePiece's BPE */
+
+enum {
+    MAX_PIECE = 256
+}; /* bytes of a piece that is looked at for splits, chosen: the longest in use has 48 */
+
+typedef struct Scored {
+    float score;
+    int32_t id;
+} Scored;
+
+static int by_score(const void *a, const void *b) { /* descending */
+    float x = ((const Scored *)a)->score, y = ((const Scored *)b)->score;
+    return x > y ? -1 : x < y;
+}
+
+static int32_t find_piece(const Tokenizer *t, const TokenizerVocab *v, const char *s, size_t n) {
+    int32_t id = tokenizer_table_find(&t->by_content, &t->pool, t->content, s, n);
+    return id >= 0 && (t->flags[id] & TOKEN_MODEL) && !(v->types && v->types[id] == TYPE_BYTE) ? id : -1;
+}
+
+/* Every split of piece id into two pieces; put: into the table. Returns how many. */
+static size_t splits(Tokenizer *t, const TokenizerVocab *v, int32_t id, int32_t rank, bool put) {
+    size_t n = v->token_lens[id], found = 0;
+    const char *s = v->tokens[id];
+    for (size_t k = 1; k < n; k++) {
+        if (((uint8_t)s[k] & 0xc0) == 0x80) continue; /* inside a character */
+        Merge m = {.rank = rank, .id = id};
+        m.left = find_piece(t, v, s, k);
+        if (m.left >= 0) m.right = find_piece(t, v, s + k, n - k);
+        if (m.left < 0 || m.right < 0) continue;
+        if (put) tokenizer_merges_put(&t->merges, m);
+        found++;
+    }
+    return found;
+}
+
+/* The merges that the scores stand for; equal scores have one rank, so that the leftmost goes first. */
+static Status scored_merges(Tokenizer *t, const TokenizerVocab *v, Scored *order, const char *where) {
+    size_t n = 0, total = 0;
+    for (int32_t id = 0; id < v->n; id++) {
+        if (find_piece(t, v, v->tokens[id], v->token_lens[id]) != id) continue;
+        if (v->token_lens[id] > MAX_PIECE)
+            return status_error(E_INPUT, "%s: tokenizer.ggml.tokens[%d]: %zu bytes, at most %d", where, id,
+                                v->token_lens[id], MAX_PIECE);
+        order[n++] = (Scored){v->scores[id], id};
+        total += splits(t, v, id, 0, false);
+    }
+    qsort(order, n, sizeof *order, by_score);
+    TRY(tokenizer_merges_init(&t->merges, total));
+    int32_t rank = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0 && order[i].score != order[i - 1].score) rank++;
+        splits(t, v, order[i].id, rank, true);
+    }
+    return OK;
+}
+
+static Status add_rewrite(Tokenizer *t, const char *from, const char *to) {
+    Rewrite *r = &t->rewrites[t->n_rewrites++];
+    TRY(tokenizer_pool_add(&r->from, &t->pool, from, strlen(from)));
+    return tokenizer_pool_add(&r->to, &t->pool, to, strlen(to));
+}
+
+static Status fill_sentence(Tokenizer *t, const TokenizerVocab *v, const char *where) {
+    t->model = MODEL_SENTENCE;
+    t->byte_fallback = t->fuse_unk = t->decode_bytes = true;
+    t->strip = v->space_prefix;
+    t->unk = (int32_t)v->unk;
+    if (v->space_prefix) TRY(add_rewrite(t, "", "\xe2\x96\x81"));
+    TRY(add_rewrite(t, " ", "\xe2\x96\x81"));
+    Scored *order = malloc((size_t)v->n * sizeof *order);
+    if (!order) return status_error(E_ENV, "%s: out of memory (%lld scores)", where, (long long)v->n);
+    Status s = scored_merges(t, v, order, where);
+    free(order);
+    return s;
+}
+
 static Status role(int32_t *out, const TokenizerVocab *v, int64_t id, const char *key, const char *where) {
     if (id < -1 || id >= v->n)
         return status_error(E_INPUT, "%s: tokenizer.ggml.%s: %lld is outside the vocabulary of %lld", where,
@@ -68,13 +148,20 @@ static Status role(int32_t *out, const TokenizerVocab *v, int64_t id, const char
     return OK;
 }
 
-static Status fill(Tokenizer *t, const TokenizerVocab *v, const char *where) {
+static Status fill_bytes(Tokenizer *t, const TokenizerVocab *v, const char *where) {
     t->model = MODEL_BPE;
     TRY(add_stages(t, v->pre ? v->pre : "(none)", where));
-    for (int32_t id = 0; id < v->n; id++) TRY(add_token(t, v, id, where));
     TRY(tokenizer_merges_init(&t->merges, (size_t)v->n_merges));
     for (int64_t i = 0; i < v->n_merges; i++)
         TRY(tokenizer_build_merge_line(t, i, v->merges[i], v->merge_lens[i], where));
+    return OK;
+}
+
+static Status fill(Tokenizer *t, const TokenizerVocab *v, const char *where) {
+    int32_t unk;
+    TRY(role(&unk, v, v->unk, "unknown_token_id", where));
+    for (int32_t id = 0; id < v->n; id++) TRY(add_token(t, v, id, where));
+    TRY(strcmp(v->model, "llama") == 0 ? fill_sentence(t, v, where) : fill_bytes(t, v, where));
     TRY(tokenizer_build_finish(t, where));
     TRY(role(&t->markers.bos, v, v->bos, "bos_token_id", where));
     TRY(role(&t->markers.eos, v, v->eos, "eos_token_id", where));
@@ -85,9 +172,12 @@ static Status fill(Tokenizer *t, const TokenizerVocab *v, const char *where) {
 Status tokenizer_from_vocab(Tokenizer **out, const TokenizerVocab *v, const char *where) {
     Tokenizer *t;
     *out = NULL;
-    if (!v->model || strcmp(v->model, "gpt2") != 0)
-        return status_error(E_INPUT, "%s: tokenizer.ggml.model '%s' is not supported (gpt2 is)", where,
-                            v->model ? v->model : "(none)");
+    bool llama = v->model && strcmp(v->model, "llama") == 0;
+    if (!llama && (!v->model || strcmp(v->model, "gpt2") != 0))
+        return status_error(E_INPUT, "%s: tokenizer.ggml.model '%s' is not supported (gpt2 and llama are)",
+                            where, v->model ? v->model : "(none)");
+    if (llama && !v->scores)
+        return status_error(E_INPUT, "%s: tokenizer.ggml.scores is missing (model llama needs it)", where);
     if (v->n_merges < 0 || v->n_merges > 2 * TOKENIZER_MAX_VOCAB)
         return status_error(E_INPUT, "%s: tokenizer.ggml.merges: %lld entries", where,
                             (long long)v->n_merges);

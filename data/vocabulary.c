@@ -27,16 +27,27 @@ Status vocabulary_from_gguf(Vocabulary *out, const Gguf *g) {
     return s;
 }
 
-/* tokenizer_config.json's chat_template; absent is fine. */
-static Status read_jinja(Vocabulary *v, const char *dir) {
-    char *path = path_join(dir, "tokenizer_config.json");
-    if (!path) return no_memory(dir);
-    cJSON *config = NULL;
-    Status s = file_exists(path) ? json_read(&config, path, MAX_CONFIG_BYTES) : OK;
+/* tokenizer_config.json's chat_template. */
+static Status read_config_jinja(Vocabulary *v, const char *path) {
+    cJSON *config;
+    TRY(json_read(&config, path, MAX_CONFIG_BYTES));
     const cJSON *jinja = cJSON_GetObjectItemCaseSensitive(config, "chat_template");
-    if (cJSON_IsString(jinja) && !(v->jinja = strdup(jinja->valuestring))) s = no_memory(path);
+    bool copied = !cJSON_IsString(jinja) || (v->jinja = strdup(jinja->valuestring));
     cJSON_Delete(config);
-    free(path);
+    return copied ? OK : no_memory(path);
+}
+
+/* The chat template, a file by itself or in the configuration; absent is fine. */
+static Status read_jinja(Vocabulary *v, const char *dir) {
+    size_t n;
+    char *file = path_join(dir, "chat_template.jinja"), *config = path_join(dir, "tokenizer_config.json");
+    Status s = file && config ? OK : no_memory(dir);
+    if (status_is_ok(s) && file_exists(file))
+        s = file_read(&v->jinja, &n, file, MAX_CONFIG_BYTES);
+    else if (status_is_ok(s) && file_exists(config))
+        s = read_config_jinja(v, config);
+    free(file);
+    free(config);
     return s;
 }
 

@@ -10,7 +10,8 @@ typedef struct Vocabulary {
     char *jinja;          /* owns: the model's template program; NULL when it has none */
 } Vocabulary;
 
-/* path: a directory (tokenizer.json, perhaps tokenizer_config.json) or a .gguf file. */
+/* path: a directory (tokenizer.json, perhaps chat_template.jinja or tokenizer_config.json, which gives way to
+ * it) or a .gguf file. */
 Status vocabulary_open(Vocabulary *out, const char *path);
 /* The same from a file that is open. */
 Status vocabulary_from_gguf(Vocabulary *out, const Gguf *g);

@@ -4,7 +4,6 @@
 
 #include "tests/test_util.h"
 
-#include <dirent.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -66,18 +65,6 @@ TEST_FN MemFile mem_file(void) {
 TEST_FN void mem_set(const MemFile *m, const void *data, size_t n) {
     if (ftruncate(m->fd, 0) != 0 || pwrite(m->fd, data, n, 0) != (ssize_t)n)
         fail_msg("cannot write memory file");
-}
-
-/* Path (owns) of file i of tests/data/corpus_<name>; NULL after the last. */
-TEST_FN char *corpus_next(const char *name, int i) {
-    TestPath dir;
-    struct dirent **list;
-    snprintf(dir.s, sizeof dir.s, "%s/tests/data/corpus_%s", TEST_ROOT, name);
-    int n = scandir(dir.s, &list, NULL, alphasort);
-    char *path = i + 2 < n ? path_join(dir.s, list[i + 2]->d_name) : NULL; /* after . and .. */
-    for (int k = 0; k < n; k++) free(list[k]);
-    if (n >= 0) free(list);
-    return path;
 }
 
 /* Damages a copy of data[n] in `out` (room for n + 8) in one of several ways; returns its length. Only the

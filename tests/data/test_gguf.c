@@ -78,8 +78,25 @@ static void test_values(void **state) {
     gguf_close(&g);
 }
 
+/* The largest product that a sum takes away from or adds to, a row's: 0 where elements are products only. */
+static double largest_term(const GgufTensor *t, int64_t row) {
+    double scale = row == 1 ? 65504 : 8; /* of the golden's rows: the largest half; normal deviates */
+    switch (t->type) {
+    case GGML_Q4_1:
+        return scale * 16;
+    case GGML_Q5_1:
+        return scale * 32;
+    case GGML_Q4_K:
+        return scale * 63 * 16;
+    case GGML_Q5_K:
+        return scale * 63 * 32;
+    default:
+        return 0;
+    }
+}
+
 /* All rows at once, and one by one. Our products are rounded like gguf-py's unless the compiler fuses
- * multiplication and addition (Q4_1 on machines with FMA): then one rounding is saved. */
+ * multiplication and addition (on machines with FMA): then one rounding is saved. */
 static void check_tensor(const GgufTensor *t, const SafeTensor *want) {
     int64_t n = t->rows * t->ne[0];
     float *got = test_alloc((size_t)n * sizeof *got);
@@ -92,8 +109,7 @@ static void check_tensor(const GgufTensor *t, const SafeTensor *want) {
         else
             for (int64_t r = t->rows - 1; r >= 0; r--) assert_ok(gguf_dequant(got + r * t->ne[0], t, r, 1));
         for (int64_t i = 0; i < n; i++) {
-            double limit = t->type == GGML_Q4_1 ? 65504.0 * 16 * ROUND_F32 * (i < t->ne[0] * 2) : 0;
-            if (t->type == GGML_Q4_1 && limit == 0) limit = 16 * 8 * ROUND_F32;
+            double limit = largest_term(t, i / t->ne[0]) * ROUND_F32;
             if (got[i] != ref[i] && !(fabs((double)got[i] - ref[i]) <= limit))
                 fail_msg("%s[%lld]: %.9g, expected %.9g", t->name, (long long)i, got[i], ref[i]);
         }
@@ -110,10 +126,11 @@ static void test_tensors(void **state) {
     const GgufTensor *t;
     assert_ok(gguf_open(&g, golden("gguf_types.gguf").s));
     assert_ok(safetensors_open(&st, golden("gguf_types.safetensors").s));
-    assert_int_equal(g.n_tensors, 6);
+    assert_int_equal(g.n_tensors, 12);
     for (int64_t i = 0; i < g.n_tensors; i++) {
         const SafeTensor *want = safetensors_find(&st, g.tensors[i].name);
         assert_ptr_equal(gguf_tensor(&g, g.tensors[i].name), &g.tensors[i]);
+        assert_true((want == NULL) == (strcmp(g.tensors[i].name, "iq4_nl") == 0));
         if (want) check_tensor(&g.tensors[i], want);
     }
     assert_ok(gguf_get_tensor(&t, &g, "q8_0", 3, 96));
@@ -123,9 +140,9 @@ static void test_tensors(void **state) {
                  "expected 96 rows of 3, found 3 rows of 96");
     assert_fails(gguf_get_tensor(&t, &g, "nope", 1, 1), E_INPUT, "tensor 'nope' is missing");
     assert_null(gguf_tensor(&g, "a name that is far longer than the sixty-three characters that fit in"));
-    t = gguf_tensor(&g, "q5_0");
-    assert_fails(gguf_dequant(f, t, 0, 1), E_INPUT, "tensor 'q5_0': type Q5_0 is not supported");
-    assert_fails(gguf_as_tensor(&x, t), E_INPUT, "type Q5_0 is not supported");
+    t = gguf_tensor(&g, "iq4_nl");
+    assert_fails(gguf_dequant(f, t, 0, 1), E_INPUT, "tensor 'iq4_nl': type IQ4_NL is not supported");
+    assert_fails(gguf_as_tensor(&x, t), E_INPUT, "type IQ4_NL is not supported");
     assert_ok(gguf_dequant(f, gguf_tensor(&g, "f32"), 3, 0));
     safetensors_close(&st);
     gguf_close(&g);
@@ -379,27 +396,10 @@ static void test_smollm2(void **state) {
     gguf_close(&g);
 }
 
-/* What the fuzzer found worth keeping. */
-static void test_corpus(void **state) {
-    (void)state;
-    MemFile m = mem_file();
-    int n = 0;
-    for (char *text; (text = corpus_next("gguf", n)); n++) {
-        size_t size;
-        char *bytes;
-        assert_ok(file_read(&bytes, &size, text, 1 << 20));
-        try_bytes(&m, (const uint8_t *)bytes, size);
-        free(bytes);
-        free(text);
-    }
-    assert_true(n > 10);
-    close(m.fd);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values), cmocka_unit_test(test_tensors), cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_damage), cmocka_unit_test(test_corpus),  cmocka_unit_test(test_smollm2),
+        cmocka_unit_test(test_damage), cmocka_unit_test(test_smollm2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

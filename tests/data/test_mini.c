@@ -6,6 +6,8 @@
 #include "base/json.h"
 #include "tests/data/files.h"
 
+#include <dirent.h>
+
 enum { FILES_MAX = 512, TEXTS_MAX = 1 << 15, FILE_BYTES_MAX = 1 << 22 };
 
 typedef struct Suite {

@@ -166,8 +166,19 @@ static void small_vocab(SmallVocab *s) {
         s->lines[i] = merges[i];
         s->line_lens[i] = strlen(merges[i]);
     }
-    s->v = (TokenizerVocab){"gpt2",   "smollm",     265,  s->tokens, s->lens, s->types, N_MERGES,
-                            s->lines, s->line_lens, ID_A, ID_AB,     -1,      -1};
+    s->v = (TokenizerVocab){.model = "gpt2",
+                            .pre = "smollm",
+                            .n = 265,
+                            .tokens = s->tokens,
+                            .token_lens = s->lens,
+                            .types = s->types,
+                            .n_merges = N_MERGES,
+                            .merges = s->lines,
+                            .merge_lens = s->line_lens,
+                            .bos = ID_A,
+                            .eos = ID_AB,
+                            .unk = -1,
+                            .pad = -1};
 }
 
 static void from_vocab(void **state) {
@@ -198,8 +209,10 @@ static void bad_vocab(void **state) {
     s.v.pre = NULL;
     must_fail(tokenizer_from_vocab(&t, &s.v, "f.gguf"), "tokenizer.ggml.pre '(none)'");
     small_vocab(&s);
+    s.v.model = "bert";
+    must_fail(tokenizer_from_vocab(&t, &s.v, "f.gguf"), "tokenizer.ggml.model 'bert'");
     s.v.model = "llama";
-    must_fail(tokenizer_from_vocab(&t, &s.v, "f.gguf"), "tokenizer.ggml.model 'llama'");
+    must_fail(tokenizer_from_vocab(&t, &s.v, "f.gguf"), "tokenizer.ggml.scores is missing");
     small_vocab(&s);
     s.v.eos = 265;
     must_fail(tokenizer_from_vocab(&t, &s.v, "f.gguf"), "eos_token_id");
@@ -266,15 +279,33 @@ static void refused(void **state) {
         {"\"h e\"", "null", "merges[0]"},
         {"\"h e\"", "\"h q\"", "merges[0]: 'hq'"},
         {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", "model 'Unigram'"},
-        {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"byte_fallback\":true", "byte_fallback"},
+        {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"byte_fallback\":true", "model.byte_fallback 'true'"},
         {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"dropout\":0.1", "dropout"},
         {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"unk_token\":\"<unk>\"", "unk_token '<unk>'"},
         {"\"type\":\"BPE\"", "\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\"", "end_of_word_suffix"},
         {"\"type\":\"BPE\"", "\"type\":\"WordPiece\"", "unk_token"},
         {"\"normalizer\":null", "\"normalizer\":{\"type\":\"NFKC\"}", "normalizer 'NFKC'"},
         {"\"normalizer\":null", "\"normalizer\":[]", "normalizer"},
-        {"\"type\":\"Digits\"", "\"type\":\"Metaspace\"", "pre_tokenizer 'Metaspace'"},
-        {"\"type\":\"ByteLevel\",\"add", "\"type\":\"BertPreTokenizer\",\"add", "without ByteLevel"},
+        {"\"type\":\"Digits\"", "\"type\":\"Metaspace\"", "'replacement'"},
+        {"\"type\":\"Digits\"", "\"type\":\"Metaspace\",\"replacement\":\"_\"", "Metaspace.replacement '_'"},
+        {"\"type\":\"Digits\"",
+         "\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"prepend_scheme\":\"last\"",
+         "Metaspace.prepend_scheme 'last'"},
+        {"\"type\":\"Digits\"", "\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\"",
+         "pre_tokenizer after Metaspace"},
+        {"\"type\":\"ByteLevel\",\"add", "\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"add",
+         "pre_tokenizer before 'Metaspace'"},
+        {"\"type\":\"ByteLevel\",\"add", "\"type\":\"BertPreTokenizer\",\"add", "for BPE without ByteLevel"},
+        {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Prepend\",\"prepend\":3}", "key 'prepend'"},
+        {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"\xff\"}",
+         "expected UTF-8"},
+        {"\"normalizer\":null",
+         "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"b\"}", "'String'"},
+        {"\"normalizer\":null",
+         "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"b\"}",
+         "an empty text"},
+        {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]}",
+         "normalizer 'NFC'"},
         {"\"add_prefix_space\":false", "\"add_prefix_space\":true", "add_prefix_space"},
         {"\"type\":\"Digits\"", "\"type\":\"ByteLevel\",\"add_prefix_space\":false", "after ByteLevel"},
         {"\"type\":\"Digits\"", "\"type\":\"Split\"", "'pattern'"},

@@ -29,7 +29,14 @@ TEST_FN Tokenizer *tiny_tokenizer(void) {
         lens[i] = i < 5 ? strlen(special[i]) : 1;
         types[i] = i < 3 ? 3 : 1;
     }
-    TokenizerVocab v = {"gpt2", "smollm", TINY_VOCAB, tokens, lens, types, 0, NULL, NULL, 1, TINY_EOS, 0, 0};
+    TokenizerVocab v = {.model = "gpt2",
+                        .pre = "smollm",
+                        .n = TINY_VOCAB,
+                        .tokens = tokens,
+                        .token_lens = lens,
+                        .types = types,
+                        .bos = 1,
+                        .eos = TINY_EOS};
     Tokenizer *t;
     assert_ok(tokenizer_from_vocab(&t, &v, "tiny"));
     return t;
@@ -83,7 +90,7 @@ TEST_FN void tiny_open(Tiny *t) {
     assert_ok(llm_load(&t->llm, &t->dev, GOLDEN("llama_tiny"), load));
     assert_int_equal(t->llm.cfg.vocab, TINY_VOCAB);
     if (!t->llm.tokenizer) t->llm.tokenizer = tiny_tokenizer();
-    t->llm.chat = (Template){TEMPLATE_CHATML, NULL};
+    t->llm.chat = (Template){.kind = TEMPLATE_CHATML};
     assert_ok(safetensors_open(&t->golden, GOLDEN("llm_tiny.safetensors")));
     tiny_loras(t);
 }

@@ -14,14 +14,17 @@ from store import save_file
 
 
 def blocks(rng, kind, rows, cols):
-    """Random bytes of a quantised type, with finite scales."""
+    """Random bytes of a quantised type, with finite scales: in row 0 a subnormal one, in row 1 the largest."""
     block, size = gguf.GGML_QUANT_SIZES[kind]
     raw = rng.integers(0, 256, (rows, cols // block, size), dtype=np.uint8)
-    n_scales = {Type.Q8_0: 1, Type.Q4_1: 2, Type.Q5_0: 1}[kind]
+    n_scales = {Type.Q4_1: 2, Type.Q5_1: 2, Type.Q4_K: 2, Type.Q5_K: 2}.get(kind, 1)
     scales = rng.standard_normal((rows, cols // block, n_scales)).astype(np.float16)
     scales[0, 0, 0] = np.float16(6e-8)  # subnormal
     scales[1, 0, 0] = np.float16(65504)
-    raw[..., :2 * n_scales] = scales.view(np.uint8)
+    if kind == Type.Q6_K:  # its scale stands last
+        raw[..., -2:] = scales.view(np.uint8)
+    else:
+        raw[..., :2 * n_scales] = scales.view(np.uint8)
     return raw.reshape(rows, -1)
 
 
@@ -55,7 +58,7 @@ def main(out):
 
     def add(name, data, kind, shape=None):
         w.add_tensor(name, data, raw_shape=shape, raw_dtype=kind)
-        if kind != Type.Q5_0:
+        if kind != Type.IQ4_NL:
             expected[name] = torch.from_numpy(gguf.quants.dequantize(data, kind).astype(np.float32).copy())
 
     bits = halves()
@@ -70,7 +73,11 @@ def main(out):
     w.add_tensor("bf16", brain.view(np.uint8), raw_dtype=Type.BF16)
     add("q8_0", blocks(rng, Type.Q8_0, 3, 96), Type.Q8_0)
     add("q4_1", blocks(rng, Type.Q4_1, 5, 64), Type.Q4_1)
-    add("q5_0", blocks(rng, Type.Q5_0, 2, 32), Type.Q5_0)  # a type we name but do not convert
+    for kind in (Type.Q4_0, Type.Q5_0, Type.Q5_1):
+        add(kind.name.lower(), blocks(rng, kind, 3, 64), kind)
+    for kind in (Type.Q4_K, Type.Q5_K, Type.Q6_K):
+        add(kind.name.lower(), blocks(rng, kind, 3, 512), kind)
+    add("iq4_nl", blocks(rng, Type.IQ4_NL, 2, 32), Type.IQ4_NL)  # a type we name but do not convert
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()

@@ -1,11 +1,7 @@
-/* libFuzzer entry: bytes up to the first 0x1e are a tokenizer.json, the rest is text to encode and decode.
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -I. tests/data/fuzz_tokenizer.c ... */
+/* Bytes up to the first 0x1e are a tokenizer.json, the rest is text to encode and decode. */
+#include "tests/fuzz/fuzz.h"
+
 #include "data/tokenizer.h"
-
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void round_trip(const Tokenizer *t, const char *text, size_t n, bool special) {
     TokenBuf ids = {0};
@@ -22,16 +18,17 @@ static void round_trip(const Tokenizer *t, const char *text, size_t n, bool spec
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-    const uint8_t *end = memchr(data, 0x1e, n);
-    size_t json = end ? (size_t)(end - data) : n;
-    const char *text = end ? (const char *)end + 1 : "a b 12\n";
+    size_t json = fuzz_divide(data, n);
+    const char *text = json < n ? (const char *)data + json + 1 : "a b 12\n";
+    size_t n_text = json < n ? n - json - 1 : 7;
     Tokenizer *t;
     Status s = tokenizer_parse_json(&t, (const char *)data, json, "fuzz");
     if (status_is_ok(s)) {
-        round_trip(t, text, end ? n - json - 1 : 7, true);
-        round_trip(t, text, end ? n - json - 1 : 7, false);
+        round_trip(t, text, n_text, true);
+        round_trip(t, text, n_text, false);
         tokenizer_free(t);
+    } else {
+        fuzz_refused(s);
     }
-    status_free(s);
     return 0;
 }

@@ -1,15 +1,8 @@
-/* libFuzzer entry: the input is a GGUF file; whatever opens is read through every getter.
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -I. tests/data/fuzz_gguf.c data/gguf.c \
- *     base/{file,status,tensor}.c -lcrypto -lm -o fuzz
- *   ./fuzz -max_len=2000 tests/data/corpus_gguf */
+/* The input is a GGUF file; whatever opens is read through every getter, every row converted, and its
+ * tokenizer made. */
+#include "tests/fuzz/fuzz.h"
+
 #include "data/gguf.h"
-
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void use_value(const Gguf *g, const char *key) {
     int64_t i, n;
@@ -47,25 +40,39 @@ static void use(const Gguf *g) {
         for (size_t k = 0; k < t->bytes; k++) sink ^= t->data[k];
         (void)sink;
         CHECK(gguf_tensor(g, t->name) == t, "'%s' is not found", t->name);
-        if (t->rows == 0 || t->bytes == 0) continue;
-        float *row = malloc((size_t)t->ne[0] * sizeof *row);
-        status_free(gguf_dequant(row, t, t->rows - 1, 1));
-        free(row);
+        if (t->bytes == 0) continue;
+        float *rows = malloc((size_t)(t->rows * t->ne[0]) * sizeof *rows);
+        CHECK(rows, "%lld rows of %lld", (long long)t->rows, (long long)t->ne[0]);
+        status_free(gguf_dequant(rows, t, 0, t->rows));
+        free(rows);
     }
 }
 
+static void use_tokenizer(const Gguf *g) {
+    Tokenizer *t;
+    TokenBuf ids = {0};
+    Status s = gguf_tokenizer(&t, g);
+    if (!status_is_ok(s)) {
+        fuzz_refused(s);
+        return;
+    }
+    s = tokenizer_encode(t, &ids, "a b 12 \xc3\xa9", 9, (TokenizerOpts){true});
+    CHECK(status_is_ok(s), "%s", status_message(s));
+    tokenizer_buf_free(&ids);
+    tokenizer_free(t);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-    char path[64];
+    FuzzFile f = fuzz_open(data, n);
     Gguf g;
-    int fd = memfd_create("fuzz", 0);
-    CHECK(fd >= 0 && write(fd, data, n) == (ssize_t)n, "no memory file");
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    Status s = gguf_open(&g, path);
+    Status s = gguf_open(&g, f.path);
     if (status_is_ok(s)) {
         use(&g);
+        use_tokenizer(&g);
         gguf_close(&g);
+    } else {
+        fuzz_refused(s);
     }
-    status_free(s);
-    close(fd);
+    close(f.fd);
     return 0;
 }

@@ -64,7 +64,7 @@ TEST_FN void fit_case_open(FitCase *c, const char *tasks, int n_tasks, int threa
     assert_ok(llm_load(&c->llm, &c->dev, GOLDEN("llama_tiny"), (LlmLoad){DT_F32, true}));
     if (!c->llm.tokenizer) c->llm.tokenizer = tiny_tokenizer();
     if (!c->llm.cfg.n_eos) c->llm.cfg.eos[c->llm.cfg.n_eos++] = TINY_EOS;
-    c->llm.chat = (Template){TEMPLATE_CHATML, NULL};
+    c->llm.chat = (Template){.kind = TEMPLATE_CHATML};
     assert_ok(tasks_load(&c->tasks, tasks));
     assert_int_equal(c->tasks.n, 2);
     assert_ok(fit_init(&c->fit, &c->dev, &c->config, &c->llm, c->tasks.tasks + (n_tasks == 1), n_tasks));

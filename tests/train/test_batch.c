@@ -19,7 +19,7 @@ static Case *new_case(void) {
     Case *c = test_alloc(sizeof *c);
     memset(c, 0, sizeof *c);
     c->llm.tokenizer = tiny_tokenizer();
-    c->llm.chat = (Template){TEMPLATE_CHATML, NULL};
+    c->llm.chat = (Template){.kind = TEMPLATE_CHATML};
     c->llm.cfg.eos[0] = TINY_EOS;
     c->llm.cfg.n_eos = 1;
     for (int i = 0; i < MOST; i++) c->examples[i] = (TaskExample){"in", "yes", outputs, 1};

@@ -15,7 +15,8 @@ static float rmsnorm_fwd_row(float *y, const float *x, const float *w, int64_t c
 }
 
 VEC_TARGETS
-static void rmsnorm_bwd_row(float *dx, const float *dy, const float *x, const float *w, float rstd, int64_t c) {
+static void rmsnorm_bwd_row(float *dx, const float *dy, const float *x, const float *w, float rstd,
+                            int64_t c) {
     float dot = 0.0f;
 #pragma omp simd reduction(+ : dot)
     for (int64_t j = 0; j < c; j++) dot += w[j] * dy[j] * x[j];

@@ -195,6 +195,7 @@ static Status from_store(Recon *r, const Library *lib, const char *path, int64_t
         if (status_is_ok(st) && r->n_embeddings == r->first[t])
             st = missing(path, lib->names[t], "embedding");
     }
+    r->first[r->n_tasks] = r->n_embeddings;
     if (status_is_ok(st) && strcmp(e.encoder, r->cfg->encoder) != 0)
         st = status_error(E_INPUT, "%s: embeddings of %s, but encoder is %s", path, e.encoder,
                           r->cfg->encoder);
@@ -204,19 +205,33 @@ static Status from_store(Recon *r, const Library *lib, const char *path, int64_t
     return st;
 }
 
+/* How many unseen descriptions of a task validation uses. */
+static int64_t unseen_of(const Recon *r, const Task *task) {
+    const Config *c = r->cfg;
+    int64_t most = c->eval.every > 0 ? c->eval.descriptions : 0;
+    return task->n_unseen < most ? task->n_unseen : most;
+}
+
 static Status from_tasks(Recon *r, const Library *lib, const ReconPaths *paths, int64_t *width, bool quiet) {
     TaskSet tasks;
     Encoder encoder;
+    int64_t n = 0;
     TRY(tasks_load(&tasks, paths->tasks));
     Status st = OK;
     for (int64_t t = 0; t < r->n_tasks && status_is_ok(st); t++) {
         const Task *task = tasks_find(&tasks, lib->names[t]);
-        r->first[t] = r->n_embeddings;
+        r->first[t] = n;
         if (task)
-            r->n_embeddings += task->n_descriptions;
+            n += task->n_descriptions;
         else
             st = missing(paths->tasks, lib->names[t], "description");
     }
+    r->first[r->n_tasks] = n;
+    for (int64_t t = 0; t < r->n_tasks && status_is_ok(st); t++) {
+        r->unseen[t] = n;
+        n += unseen_of(r, tasks_find(&tasks, lib->names[t]));
+    }
+    r->unseen[r->n_tasks] = r->n_embeddings = n;
     if (status_is_ok(st)) st = encoder_load(&encoder, r->dev, paths->encoder);
     if (!status_is_ok(st)) {
         tasks_free(&tasks);
@@ -230,7 +245,10 @@ static Status from_tasks(Recon *r, const Library *lib, const ReconPaths *paths, 
         const Task *task = tasks_find(&tasks, lib->names[t]);
         st = encoder_embed(&encoder, r->dev, r->embeddings + r->first[t] * *width, task->descriptions,
                            task->n_descriptions);
-        progress_update(&p, r->first[t] + task->n_descriptions, NULL);
+        if (status_is_ok(st))
+            st = encoder_embed(&encoder, r->dev, r->embeddings + r->unseen[t] * *width, task->unseen,
+                               unseen_of(r, task));
+        progress_update(&p, r->first[t + 1] + r->unseen[t + 1] - r->first[r->n_tasks], NULL);
     }
     progress_end(&p, NULL);
     encoder_free(&encoder);
@@ -247,6 +265,7 @@ static void recon_bind(Recon *r, int64_t embed, bool offset) {
     r->index = arena_alloc(&r->mem, (size_t)(tasks * layers) * sizeof(int64_t));
     r->batch_embeddings = arena_f32(&r->mem, tasks * embed);
     bind_set(&r->targets, &r->mem, &r->info.hypernet, r->n_tasks);
+    bind_set(&r->target, &r->mem, &r->info.hypernet, 1);
     if (offset) bind_set(&r->offset, &r->mem, &r->info.hypernet, 1);
 }
 
@@ -289,12 +308,12 @@ static Status init_from(Recon *r, const Library *lib, const ReconPaths *paths, b
     r->shape = shape_of(&lib->shape);
     r->first = malloc((size_t)(r->n_tasks + 1) * sizeof(int64_t));
     r->order = malloc((size_t)r->n_tasks * sizeof(int64_t));
-    if (!r->first || !r->order) return no_memory();
+    r->unseen = calloc((size_t)(r->n_tasks + 1), sizeof(int64_t));
+    if (!r->first || !r->order || !r->unseen) return no_memory();
     if (paths->embeddings)
         TRY(from_store(r, lib, paths->embeddings, &embed));
     else
         TRY(from_tasks(r, lib, paths, &embed, quiet));
-    r->first[r->n_tasks] = r->n_embeddings;
     TRY(init_hypernet(r, embed, paths->offset != NULL));
     r->mem = arena_measure("targets of reconstruction");
     recon_bind(r, embed, paths->offset != NULL);
@@ -325,6 +344,7 @@ void recon_free(Recon *r) {
     arena_free(&r->mem);
     free(r->embeddings);
     free(r->first);
+    free(r->unseen);
     free(r->order);
     memset(r, 0, sizeof *r);
 }
@@ -420,6 +440,10 @@ static Status run_step(RunStep *out, void *self, bool update) {
     return recon_step(out, self, (ReconStepOpts){.update = update});
 }
 
+static Status run_validate(RunVal *out, void *self) {
+    return recon_validate(out, self);
+}
+
 static Status run_write(void *self, const char *dir) {
     Recon *r = self;
     r->info.step = r->at.step;
@@ -432,7 +456,7 @@ static Status run_read(void *self, const char *dir) {
 }
 
 Status recon_train(RunResult *out, Recon *r, RunOpts opts) {
-    const RunKind kind = {.step = run_step, .write = run_write, .read = run_read};
+    const RunKind kind = {.step = run_step, .validate = run_validate, .write = run_write, .read = run_read};
     Run run = {.kind = &kind, .self = r, .at = &r->at, .total = r->total, .cfg = r->cfg};
     return run_train(out, &run, opts);
 }

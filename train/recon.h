@@ -7,7 +7,11 @@
  * without bias; factorized, plain: x = z. recon.offset, an adapter, is taken off the targets' factors and
  * added back (x + offset). delta_w compares products, so there it is added to the generated factors before
  * the product; zscore makes it vanish in the mean. Everything random is a function of (seed, batch number).
- */
+ *
+ * Validation: the relative error of delta W, |B A - B* A*| / |B* A*| (Frobenius, over all tasks, layers and
+ * modules together), of finished adapters against the library's; from each task's first description that is
+ * trained ("trained"), and, when descriptions come from a task set, from up to eval.descriptions of a task's
+ * that are not ("seen"). */
 #ifndef T2L_TRAIN_RECON_H
 #define T2L_TRAIN_RECON_H
 
@@ -23,10 +27,12 @@ typedef struct Recon {
     AdapterShape shape; /* of the library's adapters */
     LoraSet targets; /* view into mem: of every task, as the loss wants them; item (t, l) is number t*layers +
                         l */
+    LoraSet target;  /* view into mem: one adapter, of validation */
     LoraSet offset;  /* view into mem: delta_w only, one adapter times sqrt(c); n_adapters 0: none */
-    float *embeddings; /* owns [n,E]: descriptions, those of a task together */
+    float *embeddings; /* owns [n,E]: descriptions, those of a task together, then the unseen ones likewise */
     int64_t n_embeddings;
     int64_t *first;          /* owns [n_tasks + 1]: row of a task's first description */
+    int64_t *unseen;         /* owns [n_tasks + 1]: and of its first unseen one */
     int64_t *order;          /* owns [n_tasks]: the epoch's order of tasks */
     int64_t epoch;           /* of `order`; -1: none */
     int64_t *batch_task;     /* [batch_tasks]; view into mem, as the next three */
@@ -56,6 +62,8 @@ typedef struct ReconStepOpts {
     bool update;
 } ReconStepOpts;
 Status recon_step(RunStep *out, Recon *r, ReconStepOpts opts);
+/* train/recon_valid.c. */
+Status recon_validate(RunVal *out, Recon *r);
 /* The whole run (train/run.h). */
 Status recon_train(RunResult *out, Recon *r, RunOpts opts);
 

@@ -21,10 +21,17 @@ typedef struct RunStep {
     int64_t tokens; /* fed to the LLM; 0 where there is none */
 } RunStep;
 
-/* Means over a set's validation examples' response tokens. */
+/* A set of a validation: its loss, and what else was measured. */
+typedef struct RunMeasure {
+    const char *name; /* view */
+    double value;
+} RunMeasure;
+
 typedef struct RunSet {
     const char *name; /* view */
-    double loss, accuracy, entropy;
+    double loss;
+    int n;
+    RunMeasure more[2];
 } RunSet;
 
 typedef struct RunVal {

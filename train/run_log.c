@@ -82,14 +82,13 @@ Status run_log_val(RunLog *log, const RunState *s, const RunVal *v) {
     put_number(log->f, "loss", run_val_loss(v));
     for (int i = 0; i < v->n; i++) {
         const RunSet *set = &v->set[i];
-        const char *keys[] = {"loss", "accuracy", "entropy"};
-        double values[] = {set->loss, set->accuracy, set->entropy};
         fprintf(log->f, ",\"%s\":{", set->name);
-        for (int k = 0; k < 3; k++) {
+        for (int k = 0; k <= set->n; k++) {
+            RunMeasure m = k ? set->more[k - 1] : (RunMeasure){"loss", set->loss};
             if (k) fputc(',', log->f);
-            put_number(log->f, keys[k], values[k]);
-            snprintf(tag, sizeof tag, "val/%s/%s", set->name, keys[k]);
-            TRY(events_scalar(&log->events, at, tag, values[k]));
+            put_number(log->f, m.name, m.value);
+            snprintf(tag, sizeof tag, "val/%s/%s", set->name, m.name);
+            TRY(events_scalar(&log->events, at, tag, m.value));
         }
         fputc('}', log->f);
     }

@@ -31,7 +31,8 @@ Status valid_add(Valid *v, const Llm *llm, Device *dev, LlmActs *acts, const Llm
 
 RunSet valid_end(const Valid *v, const char *name) {
     double n = (double)v->rows;
-    return (RunSet){name, v->loss / n, (double)v->correct / n, v->entropy / n};
+    return (RunSet){
+        name, v->loss / n, 2, {{"accuracy", (double)v->correct / n}, {"entropy", v->entropy / n}}};
 }
 
 int64_t valid_examples(const Task *t, int64_t limit) {

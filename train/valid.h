@@ -17,6 +17,7 @@ void valid_bind(Valid *v, Arena *mem, int64_t max_rows);
 void valid_begin(Valid *v);
 Status valid_add(Valid *v, const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *b,
                  const LoraSet *loras);
+/* Means over the rows: loss, accuracy, entropy. */
 RunSet valid_end(const Valid *v, const char *name);
 /* How many of a task's validation examples are used; limit 0: all. */
 int64_t valid_examples(const Task *t, int64_t limit);

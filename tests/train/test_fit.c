@@ -102,7 +102,7 @@ static double valid_loss(FitCase *c) {
     RunVal v;
     Run run = fit_as_run(&c->fit, &kind);
     assert_ok(kind.validate(&v, run.self));
-    assert_true(v.set[0].accuracy >= 0 && v.set[0].accuracy <= 1 && v.set[0].entropy > 0);
+    assert_true(v.set[0].more[0].value >= 0 && v.set[0].more[0].value <= 1 && v.set[0].more[1].value > 0);
     return run_val_loss(&v);
 }
 

@@ -150,6 +150,10 @@ static void reconstruct(const char *name, const char *const *words, bool offset,
     double error = error_of(&c, result.ckpt, &c.dev);
     printf("%s: delta W of %d adapters off by %.2f %%\n", name, TASKS, 100 * error);
     assert_true(error <= most);
+    RunVal v;
+    assert_ok(recon_validate(&v, &c.recon));
+    assert_int_equal(v.n, 1); /* a store of embeddings has no unseen ones */
+    assert_within(v.set[0].loss, error, 1e-4 * error);
     free(result.ckpt);
     recon_case_close(&c);
     temp_remove(c.dir);

@@ -140,11 +140,11 @@ static void test_validation(void **state) {
     assert_ok(sft_validate(&w, &c->sft));
     for (int i = 0; i < 2; i++) {
         assert_within(v.set[i].loss, w.set[i].loss, 2e-3 * w.set[i].loss);
-        assert_within(v.set[i].entropy, w.set[i].entropy, 2e-3 * w.set[i].entropy);
-        assert_within(v.set[i].accuracy, w.set[i].accuracy, 0.02);
-        assert_true(w.set[i].accuracy > 0 && w.set[i].loss > 0);
+        assert_within(v.set[i].more[1].value, w.set[i].more[1].value, 2e-3 * w.set[i].more[1].value);
+        assert_within(v.set[i].more[0].value, w.set[i].more[0].value, 0.02);
+        assert_true(w.set[i].more[0].value > 0 && w.set[i].loss > 0);
         printf("%s: loss %.4f, token accuracy %.3f, entropy %.3f\n", v.set[i].name, v.set[i].loss,
-               v.set[i].accuracy, v.set[i].entropy);
+               v.set[i].more[0].value, v.set[i].more[1].value);
     }
     sft_case_close(c);
     free(result.ckpt);

@@ -49,7 +49,7 @@ static Status train_recon(Cli *cli, Device *dev, const Config *config, const Run
                         .embeddings = or_null(config->recon.embeddings),
                         .tasks = files->tasks,
                         .encoder = files->encoder,
-                        .offset = or_null(config->recon.offset)};
+                        .offset = or_null(config->hypernet.offset)};
     RunOpts run = {.run_dir = files->dir, .resume = resume, .quiet = cli->quiet, .stop = cli->stop};
     if (!*config->recon.library)
         return status_error(E_USAGE, "key 'recon.library' is missing: a library of adapters, for example "

@@ -65,7 +65,8 @@ static const Key keys[] = {
     {"lora.modules", MODULES, offsetof(Config, lora.modules), "[\"q_proj\",\"v_proj\"]", 0, 0, NULL,
      "projections that get an adapter", "paper, 4"},
 
-    S(data.tasks, "\"\"", "training tasks: a task file or a folder of them", "chosen"),
+    S(data.tasks, "\"\"", "training tasks: a task file, a folder of them, or FOLDER/LIST of its index.json",
+      "chosen"),
     S(data.task, "\"\"", "train lora: the one task to train; empty: all, one after another", "chosen"),
     S(data.heldout, "\"\"", "tasks never trained on, for evaluation", "chosen"),
     C(data.prompt, "\"instruction\"", "input|instruction|mixed|natural",

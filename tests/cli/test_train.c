@@ -40,6 +40,7 @@ static void expect_library(int records) {
 static void test_library(void **state) {
     (void)state;
     const char *made = "runs/plain/adapters/no\nruns/plain/adapters/well\nruns/plain/adapters/yes\n";
+    run_expect(RUN(LORA, "--resume"), 3, NULL, "no such run to continue");
     run_expect(RUN(LORA), 0, made, NULL);
     expect_library(3);
     run_expect(RUN("inspect", "runs/plain/library.h5"), 0, "\"lr\":0.01", NULL);
@@ -142,6 +143,7 @@ static void test_recon(void **state) {
 static void test_on_top(void **state) {
     (void)state;
     const char *on = "runs/all/adapters/multitask";
+    run_expect(RUN("train", "multitask", "data.tasks=tasks"), 3, NULL, "without --config FILE");
     run_expect(RUN(MULTITASK), 0, "runs/all/ckpt/step_00000030\n", NULL);
     run_expect(RUN(SFT, "name=still", "train.lr=0"), 0, "runs/still/ckpt/step_00000004\n", NULL);
     run_expect(RUN("generate", "--t2l", "runs/still", "--text", "Say no.", "-o", "still"), 0, "still\n",

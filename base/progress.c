@@ -14,38 +14,46 @@ double now_seconds(void) {
 
 Progress progress_begin(const char *label, const char *unit, int64_t total, bool quiet) {
     double now = now_seconds();
-    Progress p = {label, unit, total, 0, now, now, isatty(STDERR_FILENO) == 1, quiet, false};
-    return p;
+    return (Progress){.label = label,
+                      .unit = unit,
+                      .total = total,
+                      .started = now,
+                      .printed = now,
+                      .tty = isatty(STDERR_FILENO) == 1,
+                      .quiet = quiet};
 }
 
 static void format_seconds(char out[24], double s) {
     if (s < 0) s = 0;
-    if (s > 3.6e6) s = 3.6e6;
+    if (s > 1e9) s = 1e9;
     int t = (int)(s + 0.5);
-    if (t >= 3600)
+    if (t >= 2 * 86400)
+        snprintf(out, 24, "%dd%02dh", t / 86400, t / 3600 % 24);
+    else if (t >= 3600)
         snprintf(out, 24, "%dh%02dm", t / 3600, t / 60 % 60);
     else
         snprintf(out, 24, "%dm%02ds", t / 60, t % 60);
 }
 
 static void print(Progress *p, const char *note, bool last) {
-    double elapsed = now_seconds() - p->started, rate = elapsed > 0 ? (double)p->done / elapsed : 0;
-    char took[24], left[24];
+    double elapsed = now_seconds() - p->started,
+           rate = elapsed > 0 ? (double)(p->done - p->from) / elapsed : 0;
+    char took[24], left[24], speed[24];
     format_seconds(took, elapsed);
     format_seconds(left, rate > 0 ? (double)(p->total - p->done) / rate : 0);
+    snprintf(speed, sizeof speed, rate < 10 ? "%.2f/s" : "%.0f/s", rate);
     if (p->tty) {
         char bar[BAR + 1];
         int64_t full = p->total > 0 ? p->done * BAR / p->total : BAR;
         for (int i = 0; i < BAR; i++) bar[i] = i < full ? '#' : '.';
         bar[BAR] = 0;
-        fprintf(stderr, "\r%-10s [%s] %lld/%lld %s  %.1f/s  %s%s%s  %s\033[K", p->label, bar,
-                (long long)p->done, (long long)p->total, p->unit, rate, last ? took : "ETA ",
-                last ? "" : left, note ? " " : "", note ? note : "");
+        fprintf(stderr, "\r%-10s [%s] %lld/%lld %s  %s  %s%s%s  %s\033[K", p->label, bar, (long long)p->done,
+                (long long)p->total, p->unit, speed, last ? took : "ETA ", last ? "" : left, note ? " " : "",
+                note ? note : "");
         if (last) fputc('\n', stderr);
     } else {
-        fprintf(stderr, "%s %lld/%lld %s  %.1f/s  %s%s  %s\n", p->label, (long long)p->done,
-                (long long)p->total, p->unit, rate, last ? "in " : "ETA ", last ? took : left,
-                note ? note : "");
+        fprintf(stderr, "%s %lld/%lld %s  %s  %s%s  %s\n", p->label, (long long)p->done, (long long)p->total,
+                p->unit, speed, last ? "in " : "ETA ", last ? took : left, note ? note : "");
     }
     fflush(stderr);
     p->shown = true;

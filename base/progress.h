@@ -10,6 +10,7 @@ typedef struct Progress {
     const char *label; /* view */
     const char *unit;  /* view, e.g. "steps" */
     int64_t total, done;
+    int64_t from;            /* done before it began: 0, unless set behind progress_begin */
     double started, printed; /* seconds, monotonic */
     bool tty, quiet, shown;
 } Progress;

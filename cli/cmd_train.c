@@ -49,7 +49,7 @@ static Status train_recon(Cli *cli, Device *dev, const Config *config, const Run
                         .embeddings = or_null(config->recon.embeddings),
                         .tasks = files->tasks,
                         .encoder = files->encoder,
-                        .offset = or_null(config->recon.offset)};
+                        .offset = or_null(config->hypernet.offset)};
     RunOpts run = {.run_dir = files->dir, .resume = resume, .quiet = cli->quiet, .stop = cli->stop};
     if (!*config->recon.library)
         return status_error(E_USAGE, "key 'recon.library' is missing: a library of adapters, for example "
@@ -196,6 +196,9 @@ static Status fit_chosen(const Fitting *f) {
 
 static Status train_fit(Fitting *f) {
     LlmLoad load = {DT_F32, true};
+    if (f->resume && !file_is_dir(f->files->dir))
+        return status_error(E_INPUT, "%s: no such run to continue; leave out --resume to start it",
+                            f->files->dir);
     TRY(llm_choose_dtype(&load.dtype, f->dev, f->config->dtype));
     TRY(tasks_load(&f->tasks, f->files->tasks));
     if (f->tasks.n_absent > 0 && !f->cli->quiet)
@@ -268,7 +271,8 @@ Status cmd_train(Cli *cli, int argc, char **argv) {
          .kind = OPTION_STRING,
          .out = &path,
          .value = "FILE",
-         .help = "JSON configuration (lora, multitask, recon: configs/lora.json and so on)"},
+         .help = "JSON configuration; default: configs/lora.json for lora, so for multitask and recon; "
+                 "sft: none"},
         {.name = "--resume",
          .kind = OPTION_SWITCH,
          .out = &resume,
@@ -279,6 +283,11 @@ Status cmd_train(Cli *cli, int argc, char **argv) {
     if (cli->help_shown) return OK;
     const Training *training = find_training(cli->args[0]);
     if (!training) return unknown_training(cli);
+    if (!path && training->config && !file_exists(training->config))
+        return status_error(E_INPUT,
+                            "%s: no such file; it is what train %s takes without --config FILE, from the "
+                            "folder this runs in",
+                            training->config, training->name);
     cli->args++;
     cli->n_args--;
     Config config;

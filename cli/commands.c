@@ -20,8 +20,8 @@ static const Command commands[] = {
      "t2l train sft --config configs/demo.json name=mine data.tasks=my-tasks",
      "sft: a Text-to-LoRA, through the frozen model. lora: one LoRA for data.task, or for each task in "
      "data.tasks.\n"
-     "multitask: one LoRA for all. recon: a Text-to-LoRA from the library that lora wrote "
-     "(recon.library=).\n"
+     "multitask: one LoRA for all; sft hypernet.offset=runs/NAME/adapters/multitask starts on top of it.\n"
+     "recon: a Text-to-LoRA from the library that lora wrote (recon.library=).\n"
      "A run in runs/<name>/: config.json (resolved), metrics.jsonl, TensorBoard events, ckpt/; of lora "
      "adapters/ and\n"
      "library.h5, of multitask adapters/. The last line is the best checkpoint's path (of lora with many "

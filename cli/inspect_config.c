@@ -14,7 +14,8 @@ static Status from_shapes(HypernetConfig *out, const Config *c) {
     out->n_layers = c->shapes.layers;
     out->n_modules = c->lora.modules.n;
     out->learned_positions = strcmp(c->hypernet.rank_positions, "learned") == 0;
-    out->head_bias = true;
+    out->head_bias = !*c->hypernet.offset;
+    out->learned_offset = c->hypernet.offset_learn;
     for (int i = 0; i < c->lora.modules.n; i++) {
         TRY(lora_module_parse(&out->modules[i], c->lora.modules.name[i]));
         for (int j = 0; j < c->shapes.n; j++)

@@ -337,7 +337,7 @@ static Status split_path(List *l, const char *path) {
     while (n > 1 && path[n - 1] == '/') n--;
     size_t at = n;
     while (at > 0 && path[at - 1] != '/') at--;
-    l->folder = at > 0 ? strndup(path, at) : strdup(".");
+    l->folder = at > 0 ? strndup(path, at) : strdup("./");
     l->name = strndup(path + at, n - at);
     return l->folder && l->name ? OK : no_memory(path);
 }
@@ -412,10 +412,21 @@ static Status load_listed(TaskSet *set, const List *l, const char *name, const c
     return t->name ? describe(t, set, l) : no_memory(l->folder);
 }
 
+/* Names what lists there are. */
+static Status unknown_list(const List *l) {
+    char known[256] = "";
+    size_t n = 0;
+    for (const cJSON *c = l->index->child; c; c = c->next)
+        if (cJSON_IsArray(c) && n + strlen(c->string) + 3 < sizeof known)
+            n += (size_t)sprintf(known + n, "%s%s", n ? ", " : "", c->string);
+    return status_error(E_INPUT, "%sindex.json: no list '%s'; it has %s", l->folder, l->name,
+                        n ? known : "none");
+}
+
 static Status load_entries(TaskSet *set, const List *l) {
-    const cJSON *names, *available;
+    const cJSON *names = cJSON_GetObjectItemCaseSensitive(l->index, l->name), *available;
     TRY(json_get_object(&available, l->index, "available", l->folder));
-    TRY(json_get_array(&names, l->index, l->name, l->folder));
+    if (!cJSON_IsArray(names)) return unknown_list(l);
     set->tasks = malloc(((size_t)cJSON_GetArraySize(names) + 1) * sizeof *set->tasks);
     if (!set->tasks) return no_memory(l->folder);
     for (const cJSON *name = names->child; name; name = name->next) {
@@ -444,7 +455,13 @@ static Status load_list(TaskSet *set, const char *path) {
 
 Status tasks_load(TaskSet *out, const char *path) {
     memset(out, 0, sizeof *out);
-    bool list = tasks_is_list(path);
+    char *index = path_join(path, "index.json");
+    if (!index) return no_memory(path);
+    bool list = tasks_is_list(path), lists = file_exists(index);
+    free(index);
+    if (lists)
+        return status_error(E_INPUT, "%s: holds lists of tasks (index.json); name one, for example %s/train",
+                            path, path);
     Status s = list ? load_list(out, path) : file_is_dir(path) ? load_dir(out, path) : load_one(out, path);
     if (!status_is_ok(s)) {
         tasks_free(out);

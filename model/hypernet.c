@@ -147,6 +147,9 @@ Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, Hyper
     }
     hypernet_layout(&hn->saved->at, hn->tensors, cfg);
     hypernet_fill(hn, dev, opts.sft_start, opts.seed);
+    if (cfg->learned_offset)
+        hn->output = (HypernetOutput){
+            .on = true, .in_training = true, .scale = 1.0f, .shift = hn->params + hn->saved->at.offset};
     rotary_table(hn->saved->rotary, cfg->rank, cfg->latent);
     Rows n = count_rows(cfg, opts.max_tasks);
     int64_t most = n.n2 > cfg->rank ? n.n2 : cfg->rank;
@@ -414,7 +417,7 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
     TRY(mlp_fwd(hn, dev, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
     for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_FWD));
     make_set(out, hn, dev, n);
-    if (hn->output.on && !run.train) hypernet_output_apply(hn, dev, out);
+    if (hn->output.on && (!run.train || hn->output.in_training)) hypernet_output_apply(hn, dev, out);
     return OK;
 }
 
@@ -455,6 +458,23 @@ static Status factors_bwd(const Hypernet *hn, Device *dev, Rows n) {
         rows_sum(dev, s->gb + i * per * d, s->ga + i * 2 * per * d,
                  (RowSum){.n = per, .c = d, .ld = d, .si = 1, .na = 2, .sa = per, .nb = 1});
     return OK;
+}
+
+/* The learned offset's gradient: those of the adapters, summed over the tasks. */
+static void offset_bwd(const Hypernet *hn, Device *dev) {
+    const HypernetConfig *cfg = &hn->cfg;
+    const HypernetActs *s = hn->saved;
+    int64_t l = cfg->n_layers, r = cfg->rank;
+    for (int i = 0; i < 2 * cfg->n_modules; i++) {
+        LoraModule m = cfg->modules[i / 2];
+        LoraView v = lora_view(cfg, s->dz[i / 2], m, s->tasks * l);
+        const float *g = i % 2 ? v.bt : v.a;
+        int64_t ld = i % 2 ? v.ldb : v.lda, stride = i % 2 ? v.bt_stride : v.a_stride, at,
+                c = hypernet_output_span(&at, cfg, i / 2, i % 2) / (l * r);
+        RowSum items = {.n = l, .c = r * c, .ld = stride, .si = 1, .na = s->tasks, .sa = l, .nb = 1},
+               ranks = {.n = l * r, .c = c, .ld = ld, .si = 1, .na = s->tasks, .sa = l * r, .nb = 1};
+        rows_sum(dev, hn->grads + s->at.offset + at, g, ld == c ? items : ranks); /* else stride == r * ld */
+    }
 }
 
 /* From s->gb [N0,D], the gradient of x0. */
@@ -499,6 +519,7 @@ Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings) {
     Rows n = count_rows(cfg, s->tasks);
     zero(dev, hn->grads, s->at.n_trunk);
     for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_BWD));
+    if (cfg->learned_offset) offset_bwd(hn, dev);
     TRY(mlp_bwd(hn, dev, s->gb, s->ga, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
     if (cfg->size == HYPERNET_S) TRY(ranks_bwd(hn, dev, n));
     TRY(mlp_bwd(hn, dev, s->ga, s->gb, &s->mlp2, s->v, MLP2, n.n1, d));

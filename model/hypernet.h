@@ -19,7 +19,8 @@ typedef struct HypernetConfig {
     double dropout;
     double lora_scale, lora_dropout;
     bool learned_positions; /* S only: learned rank positions instead of rotary */
-    bool head_bias;         /* false: reconstruction of z-scored targets */
+    bool head_bias;         /* false: reconstruction of z-scored targets, and on top of an offset */
+    bool learned_offset;    /* an output stage of which shift is parameters: offset.<module>.A|Bt */
 } HypernetConfig;
 
 /* How a tensor starts. */
@@ -44,13 +45,14 @@ typedef struct HypernetTensor {
     LoraModule module; /* of a head; LORA_MODULES elsewhere */
 } HypernetTensor;
 
-/* What makes an adapter of the heads' numbers z where those are not it already (training by reconstruction):
- * x = z * scale + shift, or x = z * each + shift; a training pass gives z. Numbers in the order of modules,
- * of each A [L,r,in], B^T [L,r,out]; the same for every task. */
+/* What makes an adapter of the heads' numbers z where those are not it already:
+ * x = z * scale + shift, or x = z * each + shift. Training by reconstruction: a training pass gives z. SFT on
+ * top of an adapter, the shift: every pass gives x (in_training). Numbers in the order of modules, of each
+ * A [L,r,in], B^T [L,r,out]; the same for every task. */
 typedef struct HypernetOutput {
-    bool on;
+    bool on, in_training;
     float scale;
-    float *each, *shift; /* view into mem [n]; NULL: none */
+    float *each, *shift; /* view into mem [n], or of a learned offset into params; NULL: none */
     int64_t n;
     Arena mem; /* owns */
 } HypernetOutput;
@@ -66,7 +68,7 @@ typedef struct Hypernet {
     Arena acts;                    /* owns: one forward pass's activations, for max_tasks */
     int64_t max_tasks;
     struct HypernetActs *saved; /* view: what backward needs */
-    HypernetOutput output;      /* applied outside of training */
+    HypernetOutput output;
 } Hypernet;
 
 typedef struct HypernetRun {
@@ -93,10 +95,11 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
 /* Gradients of all parameters from the gradients of the last training forward's adapters; hn->grads
  * overwritten. d_embeddings [T,E]: NULL data when not wanted. */
 Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings);
-/* Switches the output stage on: with numbers of its own (each, shift), which start as 1 and 0, or without. */
+/* Switches the output stage on (not of a learned offset, whose stage is on): with numbers of its own (each,
+ * shift), which start as 1 and 0, or without. */
 typedef struct HypernetOutputInit {
     double scale;
-    bool each, shift;
+    bool each, shift, in_training;
 } HypernetOutputInit;
 Status hypernet_output_init(Hypernet *hn, HypernetOutputInit opts);
 /* One factor's span inside output.each and output.shift; f 0: A, 1: B^T. *offset: its first number. */

@@ -64,6 +64,7 @@ typedef struct HypernetLayout {
     int64_t factors;                                    /* [2M, D]: out_emb of every module, A then B */
     int64_t head_w[LORA_MODULES], head_b[LORA_MODULES]; /* by index into cfg.modules */
     int64_t n_trunk;                                    /* heads begin here */
+    int64_t offset;                                     /* learned offset, as HypernetOutput.shift */
     int64_t n_params;
     int n_tensors;
 } HypernetLayout;

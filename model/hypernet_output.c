@@ -19,8 +19,12 @@ static void bind(HypernetOutput *o, HypernetOutputInit opts) {
 }
 
 Status hypernet_output_init(Hypernet *hn, HypernetOutputInit opts) {
-    HypernetOutput o = {.on = true, .scale = (float)opts.scale, .mem = arena_measure("hypernetwork output")};
+    HypernetOutput o = {.on = true,
+                        .in_training = opts.in_training,
+                        .scale = (float)opts.scale,
+                        .mem = arena_measure("hypernetwork output")};
     int64_t offset;
+    CHECK(!hn->cfg.learned_offset, "hypernetwork: its output stage is the learned offset");
     for (int i = 0; i < hn->cfg.n_modules; i++)
         for (int f = 0; f < 2; f++) o.n += hypernet_output_span(&offset, &hn->cfg, i, f);
     bind(&o, opts);

@@ -86,6 +86,12 @@ void hypernet_layout(HypernetLayout *out, HypernetTensor *tensors, const Hyperne
         snprintf(name, sizeof name, "heads.%s.bias", lora_module_name(m));
         out->head_b[i] = row(out, tensors, name, width, 0, FILL_HEAD_BIAS, H, m);
     }
+    out->offset = out->n_params;
+    for (int i = 0; cfg->learned_offset && i < 2 * cfg->n_modules; i++) {
+        LoraModule m = cfg->modules[i / 2];
+        snprintf(name, sizeof name, "offset.%s.%s", lora_module_name(m), i % 2 ? "Bt" : "A");
+        row(out, tensors, name, L * r, i % 2 ? cfg->out[m] : cfg->in[m], FILL_ZERO, 0, LORA_MODULES);
+    }
 }
 
 static Status in_range(const char *what, int64_t value, int64_t max) {

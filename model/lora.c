@@ -78,9 +78,22 @@ static Status same_shape(const Adapter *a, const Adapter *first) {
                         adapter_scale(a));
 }
 
-static void transpose(float *y, const float *x, int64_t rows, int64_t columns) {
-    for (int64_t j = 0; j < columns; j++)
-        for (int64_t i = 0; i < rows; i++) y[j * rows + i] = x[i * columns + j];
+void lora_put_adapter(const LoraSet *set, int64_t t, const Adapter *a) {
+    int64_t r = set->rank, layers = set->n_layers;
+    CHECK(a->rank == r && a->n_layers == layers, "lora: an adapter of another rank or number of layers");
+    for (int i = 0; i < a->n_modules; i++) {
+        const AdapterModule *x = &a->modules[i];
+        LoraView v = set->w[x->module];
+        CHECK(set->on[x->module], "lora: %s is not in the set", lora_module_name(x->module));
+        for (int64_t l = 0; l < layers; l++) {
+            float *to_a = v.a + (t * layers + l) * v.a_stride, *to_b = v.bt + (t * layers + l) * v.bt_stride;
+            const float *b = x->b + l * x->out * r;
+            for (int64_t k = 0; k < r; k++) {
+                memcpy(to_a + k * v.lda, x->a + (l * r + k) * x->in, (size_t)x->in * sizeof(float));
+                for (int64_t j = 0; j < x->out; j++) to_b[k * v.ldb + j] = b[j * r + k];
+            }
+        }
+    }
 }
 
 Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adapters, int64_t n) {
@@ -97,14 +110,9 @@ Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adap
         v.bt = arena_f32(arena, n * layers * r * to);
         out->on[shape->module] = true;
         out->w[shape->module] = v;
-        if (!arena->base) continue; /* measuring */
-        for (int64_t t = 0; t < n; t++) {
-            const AdapterModule *x = &adapters[t]->modules[i];
-            memcpy(v.a + t * layers * r * in, x->a, (size_t)(layers * r * in) * sizeof(float));
-            for (int64_t l = 0; l < layers; l++)
-                transpose(v.bt + (t * layers + l) * v.bt_stride, x->b + l * to * r, to, r);
-        }
     }
+    if (arena->base) /* not measuring */
+        for (int64_t t = 0; t < n; t++) lora_put_adapter(out, t, adapters[t]);
     return OK;
 }
 

@@ -24,6 +24,8 @@ Status lora_penalty(Device *dev, double *penalty, const LoraSet *set, const int6
                     double weight);
 /* Views over adapters read from files (n of them, same shapes); copies into arena with B transposed. */
 Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adapters, int64_t n);
+/* Copies an adapter of the set's shapes and rank to place t of it. */
+void lora_put_adapter(const LoraSet *set, int64_t t, const Adapter *a);
 /* Copies adapter t out of a set into a PEFT-shaped Adapter (owns). */
 Status lora_to_adapter(Adapter *out, const LoraSet *set, int64_t t, const int64_t *in, const int64_t *out_dim,
                        double alpha);

@@ -37,6 +37,7 @@ static char *info_text(const CkptInfo *info) {
     cJSON_AddNumberToObject(j, "lora_dropout", c->lora_dropout);
     cJSON_AddBoolToObject(j, "learned_positions", c->learned_positions);
     cJSON_AddBoolToObject(j, "head_bias", c->head_bias);
+    if (c->learned_offset) cJSON_AddTrueToObject(j, "learned_offset");
     cJSON_AddItemToObject(j, "modules", shapes_json(c));
     char *text = cJSON_PrintUnformatted(j);
     cJSON_Delete(j);
@@ -90,6 +91,7 @@ static Status parse_info(CkptInfo *info, const cJSON *j, const char *where) {
     TRY(json_get_number(&c->lora_dropout, j, "lora_dropout", where));
     TRY(json_get_bool(&c->learned_positions, j, "learned_positions", where));
     TRY(json_get_bool(&c->head_bias, j, "head_bias", where));
+    c->learned_offset = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(j, "learned_offset"));
     return parse_modules(c, j, where);
 }
 
@@ -176,17 +178,17 @@ static const float *output_tensor(char name[96], int64_t dim[3], const Hypernet 
     return span ? span + offset : NULL;
 }
 
-/* The output stage, where the checkpoint has one. */
+/* The output stage, where the checkpoint has one; a learned offset is among the parameters. */
 static Status read_output(Hypernet *hn, const SafeTensors *st) {
     Tensor x;
     char name[96];
     int64_t dim[3] = {1};
-    if (!safetensors_find(st, "output.scale")) return OK;
+    if (hn->cfg.learned_offset || !safetensors_find(st, "output.scale")) return OK;
     TRY(safetensors_get(&x, st, "output.scale", 1, dim));
     if (x.dtype != DT_F32) return status_error(E_INPUT, "%s: tensor 'output.scale': expected F32", st->path);
     if (!isfinite(tensor_f32(x)[0]))
         return status_error(E_INPUT, "%s: tensor 'output.scale' is not finite", st->path);
-    HypernetOutputInit init = {.scale = (double)tensor_f32(x)[0]};
+    HypernetOutputInit init = {.scale = (double)tensor_f32(x)[0], .in_training = hn->output.in_training};
     for (int kind = 0; kind < 2; kind++) {
         output_tensor(name, dim, hn, kind, 0, 0);
         if (safetensors_find(st, name)) *(kind ? &init.shift : &init.each) = true;
@@ -208,7 +210,7 @@ static Status read_output(Hypernet *hn, const SafeTensors *st) {
 /* Adds the output stage's tensors; names: room for 4 a module and one more. */
 static int64_t list_output(SafeEntry *e, char (*names)[96], Hypernet *hn) {
     int64_t n = 0, dim[3];
-    if (!hn->output.on) return 0;
+    if (!hn->output.on || hn->cfg.learned_offset) return 0;
     snprintf(names[n], 96, "output.scale");
     e[n] = (SafeEntry){names[n], tensor_1d(&hn->output.scale, DT_F32, 1)};
     n++;

@@ -53,6 +53,11 @@ static const Key keys[] = {
       "reference"),
     C(hypernet.rank_positions, "\"rotary\"", "rotary|learned", "size S: how a rank is told apart",
       "reference"),
+    S(hypernet.offset, "\"\"",
+      "an adapter folder (train multitask's): added to what is generated; train recon takes it off the "
+      "targets",
+      "reference"),
+    B(hypernet.offset_learn, "false", "train sft: the offset is trained too", "reference"),
 
     I(lora.rank, "8", 1, 1024, "rank of the adapters", "paper, 4"),
     N(lora.alpha, "16", 0, 1e6, "scale in force: alpha / sqrt(rank)", "paper, 4"),
@@ -60,7 +65,8 @@ static const Key keys[] = {
     {"lora.modules", MODULES, offsetof(Config, lora.modules), "[\"q_proj\",\"v_proj\"]", 0, 0, NULL,
      "projections that get an adapter", "paper, 4"},
 
-    S(data.tasks, "\"\"", "training tasks: a task file or a folder of them", "chosen"),
+    S(data.tasks, "\"\"", "training tasks: a task file, a folder of them, or FOLDER/LIST of its index.json",
+      "chosen"),
     S(data.task, "\"\"", "train lora: the one task to train; empty: all, one after another", "chosen"),
     S(data.heldout, "\"\"", "tasks never trained on, for evaluation", "chosen"),
     C(data.prompt, "\"instruction\"", "input|instruction|mixed|natural",
@@ -107,8 +113,6 @@ static const Key keys[] = {
     C(recon.loss, "\"delta_w\"", "delta_w|factorized", "L1 of B A, or of A and B apart", "paper, 3"),
     N(recon.c, "10000", 1e-6, 1e12, "delta_w: targets are multiplied by this", "reference"),
     B(recon.zscore, "true", "factorized: targets less their mean, divided by their standard deviation",
-      "reference"),
-    S(recon.offset, "\"\"", "an adapter folder: taken off the targets, added back to what is generated",
       "reference"),
 
     I(eval.every, "0", 0, BIG, "training steps between validations; 0: none", "chosen"),
@@ -423,6 +427,9 @@ static Status check_together(const Config *c, const char *where) {
     if (c->hypernet.latent % 4)
         return status_error(E_INPUT, "%s: key 'hypernet.latent': expected a multiple of 4, found %lld", where,
                             (long long)c->hypernet.latent);
+    if (c->hypernet.offset_learn && !*c->hypernet.offset)
+        return status_error(E_INPUT, "%s: key 'hypernet.offset_learn': there is no hypernet.offset to train",
+                            where);
     for (int i = 0; c->shapes.layers && i < c->lora.modules.n; i++) {
         bool found = false;
         for (int j = 0; j < c->shapes.n; j++)

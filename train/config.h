@@ -33,7 +33,8 @@ typedef struct Config {
     int64_t seed;
     const char *model, *encoder, *dtype;
     struct {
-        const char *size, *task_start, *rank_positions;
+        const char *size, *task_start, *rank_positions, *offset;
+        bool offset_learn;
         int64_t latent, head;
         double dropout;
     } hypernet;
@@ -55,7 +56,7 @@ typedef struct Config {
         const char *nan;
     } train;
     struct {
-        const char *library, *embeddings, *loss, *offset;
+        const char *library, *embeddings, *loss;
         bool zscore;
         double c;
     } recon;

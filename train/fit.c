@@ -283,16 +283,7 @@ static Status copy_adapter(Fit *f, const Adapter *a, const char *dir) {
                             "%s: another rank or other modules than lora.rank and lora.modules say; resume "
                             "with the configuration the run began with",
                             dir);
-    int64_t r = f->lora.rank;
-    for (int i = 0; i < a->n_modules; i++) {
-        const AdapterModule *x = &a->modules[i];
-        LoraView w = f->lora.w[x->module];
-        memcpy(w.a, x->a, (size_t)(f->lora.n_layers * r * x->in) * sizeof(float));
-        for (int64_t l = 0; l < f->lora.n_layers; l++)
-            for (int64_t k = 0; k < r; k++)
-                for (int64_t j = 0; j < x->out; j++)
-                    w.bt[l * w.bt_stride + k * w.ldb + j] = x->b[(l * x->out + j) * r + k];
-    }
+    lora_put_adapter(&f->lora, 0, a);
     return OK;
 }
 

@@ -69,22 +69,6 @@ static void bind_set(LoraSet *set, Arena *mem, const HypernetConfig *h, int64_t 
     }
 }
 
-/* Adapter t of a set, times `scale`. */
-static void put_adapter(LoraSet *set, int64_t t, const Adapter *a, float scale) {
-    int64_t layers = set->n_layers, r = set->rank;
-    for (int i = 0; i < a->n_modules; i++) {
-        const AdapterModule *m = &a->modules[i];
-        LoraView v = set->w[m->module];
-        float *to = v.a + t * layers * v.a_stride;
-        for (int64_t k = 0; k < layers * r * m->in; k++) to[k] = scale * m->a[k];
-        for (int64_t l = 0; l < layers; l++)
-            for (int64_t j = 0; j < r; j++)
-                for (int64_t o = 0; o < m->out; o++)
-                    v.bt[(t * layers + l) * v.bt_stride + j * m->out + o] =
-                        scale * m->b[(l * m->out + o) * r + j];
-    }
-}
-
 /* One factor of all adapters of a set: n tasks of `size` numbers, one after another. */
 typedef struct Span {
     float *x;
@@ -121,33 +105,17 @@ static void zscore(const Recon *r, const HypernetOutput *out) {
     }
 }
 
-/* The offset into the output stage (not for zscore), and off the targets or, for delta_w, beside them. */
-static void take_offset(Recon *r, const Adapter *a, LoraSet *one) {
-    const Config *c = r->cfg;
+/* The offset, which the output stage has already, off the targets or, for delta_w, beside them. */
+static void take_offset(Recon *r) {
     const HypernetConfig *h = &r->info.hypernet;
-    float *shift = r->hypernet.output.shift;
-    put_adapter(one, 0, a, 1.0f);
+    const float *shift = r->hypernet.output.shift, scale = (float)sqrt(r->cfg->recon.c);
     for (int i = 0; i < 2 * h->n_modules; i++) {
-        Span o = span_of(one, h, i / 2, i % 2), t = span_of(&r->targets, h, i / 2, i % 2);
-        memcpy(shift + o.at, o.x, (size_t)o.size * sizeof(float));
-        for (int64_t k = 0; !is_delta_w(c) && k < r->n_tasks * t.size; k++) t.x[k] -= o.x[k % o.size];
+        Span t = span_of(&r->targets, h, i / 2, i % 2), o = span_of(&r->offset, h, i / 2, i % 2);
+        if (r->offset.n_adapters > 0)
+            for (int64_t k = 0; k < o.size; k++) o.x[k] = scale * shift[o.at + k];
+        else
+            for (int64_t k = 0; k < r->n_tasks * t.size; k++) t.x[k] -= shift[t.at + k % t.size];
     }
-    if (is_delta_w(c)) put_adapter(one, 0, a, (float)sqrt(c->recon.c));
-}
-
-static Status load_offset(Recon *r, const char *dir) {
-    const HypernetConfig *h = &r->info.hypernet;
-    Adapter a;
-    TRY(adapter_load(&a, dir, &r->shape));
-    Status st = OK;
-    if (a.rank != h->rank || a.n_modules != h->n_modules || fabs(adapter_scale(&a) - h->lora_scale) > 1e-6)
-        st = status_error(
-            E_INPUT, "%s: rank %d, %d modules and scale %g; the library's adapters have %lld, %d and %g", dir,
-            a.rank, a.n_modules, adapter_scale(&a), (long long)h->rank, h->n_modules, h->lora_scale);
-    if (status_is_ok(st)) take_offset(r, &a, &r->offset);
-    if (!is_delta_w(r->cfg)) r->offset.n_adapters = 0; /* nothing to add in a step */
-    adapter_free(&a);
-    return st;
 }
 
 static Status load_targets(Recon *r, const Library *lib, bool quiet) {
@@ -157,7 +125,7 @@ static Status load_targets(Recon *r, const Library *lib, bool quiet) {
         Adapter a;
         st = library_read(&a, lib, t);
         if (!status_is_ok(st)) break;
-        put_adapter(&r->targets, t, &a, 1.0f);
+        lora_put_adapter(&r->targets, t, &a);
         adapter_free(&a);
         progress_update(&p, t + 1, NULL);
     }
@@ -266,7 +234,7 @@ static void recon_bind(Recon *r, int64_t embed, bool offset) {
     r->batch_embeddings = arena_f32(&r->mem, tasks * embed);
     bind_set(&r->targets, &r->mem, &r->info.hypernet, r->n_tasks);
     bind_set(&r->target, &r->mem, &r->info.hypernet, 1);
-    if (offset) bind_set(&r->offset, &r->mem, &r->info.hypernet, 1);
+    if (offset && is_delta_w(r->cfg)) bind_set(&r->offset, &r->mem, &r->info.hypernet, 1);
 }
 
 static Status init_hypernet(Recon *r, int64_t embed, bool offset) {
@@ -274,6 +242,7 @@ static Status init_hypernet(Recon *r, int64_t embed, bool offset) {
     bool z = !is_delta_w(c) && c->recon.zscore;
     TRY(hyper_info(&r->info, c, &r->shape, embed));
     r->info.hypernet.head_bias = !z;
+    r->info.hypernet.learned_offset = false;
     HypernetInit init = {.training = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
     TRY(hypernet_init(&r->hypernet, r->dev, &r->info.hypernet, init));
     HypernetOutputInit out = {
@@ -302,6 +271,8 @@ static Status init_from(Recon *r, const Library *lib, const ReconPaths *paths, b
                             "key 'train.accumulate': a step of reconstruction is one batch, found %lld; set "
                             "train.batch_tasks higher instead",
                             (long long)c->train.accumulate);
+    if (c->hypernet.offset_learn)
+        return status_error(E_USAGE, "key 'hypernet.offset_learn': train recon leaves the offset as it is");
     TRY(check_library(lib, c));
     r->n_tasks = c->data.max_tasks > 0 && c->data.max_tasks < lib->store.n ? c->data.max_tasks : lib->store.n;
     r->total = c->train.epochs > 0 ? c->train.epochs * batches_an_epoch(r) : c->train.steps;
@@ -320,7 +291,10 @@ static Status init_from(Recon *r, const Library *lib, const ReconPaths *paths, b
     TRY(arena_commit(&r->mem));
     recon_bind(r, embed, paths->offset != NULL);
     TRY(load_targets(r, lib, quiet));
-    if (paths->offset) TRY(load_offset(r, paths->offset));
+    if (paths->offset) {
+        TRY(hyper_offset(&r->hypernet, paths->offset, &r->shape));
+        take_offset(r);
+    }
     if (r->hypernet.output.each) zscore(r, &r->hypernet.output);
     return OK;
 }

@@ -4,7 +4,7 @@
  * one random description each, all layers and modules at once; loss: mean over modules of kernels/recon. What
  * makes an adapter of the heads' numbers is the hypernetwork's output stage, and is saved with it. delta_w:
  * x = z / sqrt(c); factorized, zscore: x = z * (std + 1e-10) + mean, elementwise over the library, heads
- * without bias; factorized, plain: x = z. recon.offset, an adapter, is taken off the targets' factors and
+ * without bias; factorized, plain: x = z. hypernet.offset, an adapter, is taken off the targets' factors and
  * added back (x + offset). delta_w compares products, so there it is added to the generated factors before
  * the product; zscore makes it vanish in the mean. Everything random is a function of (seed, batch number).
  *

@@ -154,7 +154,7 @@ static double tokens_per_s(const Life *l) {
 
 static Status run_steps(Life *l) {
     l->progress = progress_begin("train", "steps", l->run->total, l->opts.quiet);
-    l->progress.done = l->state.at.step;
+    l->progress.done = l->progress.from = l->state.at.step;
     if (l->nan == NAN_ROLLBACK && l->saved < 0) TRY(save(l));
     while (!is_done(l)) {
         RunStep step;

@@ -64,6 +64,7 @@ static Status init_hypernet(Sft *s, int64_t embed) {
         .training = true, .sft_start = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
     TRY(hypernet_init(&s->hypernet, s->dev, &s->info.hypernet, init));
     s->hypernet.dtype = s->llm.dtype;
+    if (*c->hypernet.offset) TRY(hyper_offset(&s->hypernet, c->hypernet.offset, &shape));
     if (strcmp(c->hypernet.task_start, "descriptions") == 0)
         TRY(task_start(&s->hypernet, s->dev, s->embeddings, s->source.first_description, s->source.n_tasks));
     return OK;

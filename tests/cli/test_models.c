@@ -1,9 +1,10 @@
 /* The commands that need models, on the real small ones: lines go in and come out, and a run of two steps
  * goes all the way from training to chat. Skipped (77) where the models are not in the cache. */
 #include "tests/cli/run.h"
+#include "tests/test_util.h"
+#include "tests/small.h"
 
 #include <cjson/cJSON.h>
-#include <sys/stat.h>
 
 #define MODEL "smollm2-135m-instruct"
 #define ENCODER "minilm-l6-v2"
@@ -13,19 +14,6 @@ static char dir[] = "/tmp/t2l-models-XXXXXX";
 static int make_dir(void **state) {
     (void)state;
     return !mkdtemp(dir) || chdir(dir) != 0;
-}
-
-/* Two tasks with one description each: embedding many is slow under the sanitizers. */
-static void write_task(const char *name, const char *definition, const char *output) {
-    char path[64];
-    snprintf(path, sizeof path, "tasks/%s.json", name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fprintf(f, "{\"Definition\": \"%s\", \"Instances\": [", definition);
-    for (int i = 0; i < 10; i++)
-        fprintf(f, "%s{\"input\": \"%d\", \"output\": \"%s\"}", i ? "," : "", i, output);
-    fputs("]}\n", f);
-    assert_int_equal(fclose(f), 0);
 }
 
 static int remove_dir(void **state) {
@@ -161,9 +149,8 @@ static void test_embed(void **state) {
 /* From training to an adapter that is used; the described and the written adapter answer alike. */
 static void test_run(void **state) {
     (void)state;
-    assert_int_equal(mkdir("tasks", 0700), 0);
-    write_task("yes", "Say yes.", "yes");
-    write_task("no", "Say no.", "no");
+    small_task("tasks", "yes", "yes"); /* one description each: embedding many is slow under the sanitizers */
+    small_task("tasks", "no", "no");
     run_expect(RUN("train", "sft", TINY, "train.steps=2"), 0, "runs/tiny/ckpt/step_00000002", NULL);
     run_expect(RUN("inspect", "runs/tiny", "--json"), 0, "\"shape\":[", NULL);
     run_expect(RUN("train", "sft", TINY, "train.steps=2", "name=again", "--resume"), 3, NULL, "again");

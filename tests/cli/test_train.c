@@ -2,41 +2,17 @@
  * library, train recon learns it, generate gives back the adapters that are in it. */
 #include "tests/cli/run.h"
 #include "tests/test_util.h"
+#include "tests/small.h"
 
 #include "data/adapter.h"
-#include <sys/stat.h>
 
 static char dir[] = "/tmp/t2l-train-XXXXXX";
 
-static void copy(const char *from, const char *to) {
-    char *text;
-    size_t n;
-    assert_ok(file_read(&text, &n, from, 1 << 20));
-    assert_ok(file_write_atomic(to, text, n));
-    free(text);
-}
-
-static void write_task(const char *name, const char *output) {
-    char path[64];
-    snprintf(path, sizeof path, "tasks/%s.json", name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fprintf(f, "{\"Definition\": \"Say %s.\", \"Instances\": [", output);
-    for (int i = 0; i < 10; i++)
-        fprintf(f, "%s{\"input\": \"%d\", \"output\": \"%s\"}", i ? "," : "", i, output);
-    fputs("]}\n", f);
-    assert_int_equal(fclose(f), 0);
-}
-
 static int make_dir(void **state) {
     (void)state;
-    if (!mkdtemp(dir) || chdir(dir) || mkdir("mistral", 0700) || mkdir("tasks", 0700)) return 1;
-    copy(GOLDEN("families/mistral/config.json"), "mistral/config.json");
-    copy(GOLDEN("families/mistral/model.safetensors"), "mistral/model.safetensors");
-    copy(GOLDEN("families/tokenizer.json"), "mistral/tokenizer.json");
-    write_task("no", "no");
-    write_task("well", "well then");
-    write_task("yes", "yes");
+    if (!mkdtemp(dir) || chdir(dir)) return 1;
+    small_model("mistral");
+    small_tasks("tasks");
     return 0;
 }
 
@@ -64,6 +40,7 @@ static void expect_library(int records) {
 static void test_library(void **state) {
     (void)state;
     const char *made = "runs/plain/adapters/no\nruns/plain/adapters/well\nruns/plain/adapters/yes\n";
+    run_expect(RUN(LORA, "--resume"), 3, NULL, "no such run to continue");
     run_expect(RUN(LORA), 0, made, NULL);
     expect_library(3);
     run_expect(RUN("inspect", "runs/plain/library.h5"), 0, "\"lr\":0.01", NULL);
@@ -153,7 +130,50 @@ static void test_recon(void **state) {
                "runs/stored/ckpt/step_00000005", NULL);
 }
 
+#define MULTITASK                                                                                        \
+    "train", "multitask", "--config", TEST_ROOT "/configs/multitask.json", "-q", "name=all",             \
+        "model=mistral", "data.tasks=tasks", "data.max_tokens=64", "lora.rank=2", "train.batch_tasks=3", \
+        "train.lr=1e-2", "train.epochs=30", "eval.every=0"
+#define SFT                                                                                   \
+    "train", "sft", "-q", "model=mistral", "encoder=" GOLDEN("gte_tiny"), "data.tasks=tasks", \
+        "data.max_tokens=64", "train.batch_tasks=2", "lora.rank=2", "hypernet.latent=16",     \
+        "hypernet.head=24", "train.steps=4", "hypernet.offset=runs/all/adapters/multitask"
+
+/* One LoRA for all tasks, and a Text-to-LoRA on top of it: without learning its adapters are that LoRA. */
+static void test_on_top(void **state) {
+    (void)state;
+    const char *on = "runs/all/adapters/multitask";
+    run_expect(RUN("train", "multitask", "data.tasks=tasks"), 3, NULL, "without --config FILE");
+    run_expect(RUN(MULTITASK), 0, "runs/all/ckpt/step_00000030\n", NULL);
+    run_expect(RUN(SFT, "name=still", "train.lr=0"), 0, "runs/still/ckpt/step_00000004\n", NULL);
+    run_expect(RUN("generate", "--t2l", "runs/still", "--text", "Say no.", "-o", "still"), 0, "still\n",
+               NULL);
+    assert_true(distance("still", on) == 0);
+    run_expect(RUN("inspect", "runs/still"), 0, "output.shift.q_proj.A", NULL);
+    run_expect(RUN(SFT, "name=top", "train.lr=1e-2", "hypernet.offset_learn=true", "hypernet.size=M"), 0,
+               "runs/top/ckpt/step_00000004\n", NULL);
+    run_expect(RUN("generate", "--t2l", "runs/top", "--text", "Say no.", "-o", "top"), 0, "top\n", NULL);
+    double moved = distance("top", on);
+    printf("on top of a LoRA, four steps: delta W moved by %.2g %%\n", 100 * moved);
+    assert_true(moved > 1e-4 && moved < 0.5);
+    run_expect(RUN("inspect", "runs/top"), 0, "offset.q_proj.A", NULL);
+    run_expect(RUN("eval", "-q", "--model", "mistral", "--adapter", on, "--t2l", "runs/top", "--data",
+                   "tasks", "--tasks", "no", "--limit", "1", "--max-tokens", "4"),
+               0, "T2L", NULL);
+    run_expect(RUN(SFT, "name=bad", "lora.alpha=1"), 3, NULL, "set lora.alpha=16");
+    run_expect(RUN(SFT, "name=bad", "hypernet.offset=tasks"), 3, NULL, "tasks: ");
+    run_expect(RUN(SFT, "name=still", "train.lr=0", "hypernet.offset=runs/plain/adapters/no", "--resume"), 2,
+               NULL, "key 'hypernet.offset'");
+    run_expect(RUN(RECON, "recon.library=runs/plain/library.h5", "data.tasks=tasks", "name=on",
+                   "train.epochs=2", "hypernet.offset=runs/all/adapters/multitask"),
+               0, "runs/on/ckpt/step_", NULL);
+    run_expect(RUN(RECON, "recon.library=runs/plain/library.h5", "data.tasks=tasks", "name=on2",
+                   "hypernet.offset=runs/all/adapters/multitask", "hypernet.offset_learn=true"),
+               2, NULL, "key 'hypernet.offset_learn'");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_library), cmocka_unit_test(test_recon)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_library), cmocka_unit_test(test_recon),
+                                       cmocka_unit_test(test_on_top)};
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

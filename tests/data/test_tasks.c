@@ -301,7 +301,9 @@ static void test_list(void **state) {
     assert_fails(tasks_load(&set, dir_file(&dir, "none").s), E_INPUT, "no task of list 'none'");
     assert_fails(tasks_load(&set, dir_file(&dir, "odd").s), E_INPUT, "odd");
     assert_fails(tasks_load(&set, dir_file(&dir, "up").s), E_INPUT, "is no file name");
-    assert_fails(tasks_load(&set, dir_file(&dir, "absent").s), E_INPUT, "absent");
+    assert_fails(tasks_load(&set, dir_file(&dir, "absent").s), E_INPUT,
+                 "index.json: no list 'absent'; it has first, none, odd, up");
+    assert_fails(tasks_load(&set, dir.path), E_INPUT, "holds lists of tasks");
     assert_fails(tasks_load(&set, dir_file(&dir, "available").s), E_INPUT, "available");
     write_text(dir_file(&dir, "descriptions.json").s, "{\"a\": [\" \"]}");
     assert_fails(tasks_load(&set, list.s), E_INPUT, "is blank");

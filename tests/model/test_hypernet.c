@@ -281,11 +281,13 @@ static void derivatives(void **state) {
     (void)state;
     Device dev;
     assert_ok(device_open(&dev, "cpu", 1));
-    for (int size = 0; size < 4; size++) {
+    for (int i = 0; i < 8; i++) {
         HypernetConfig cfg = TINY;
         cfg.dropout = 0.3f;
-        cfg.size = size == 3 ? HYPERNET_S : (HypernetSize)size;
-        cfg.learned_positions = size == 3;
+        cfg.size = i % 4 == 3 ? HYPERNET_S : (HypernetSize)(i % 4);
+        cfg.learned_positions = i % 4 == 3;
+        cfg.learned_offset = i >= 4;
+        cfg.head_bias = i < 4;
         derivatives_of(cfg, &dev);
     }
     device_close(&dev);

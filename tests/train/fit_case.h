@@ -16,15 +16,6 @@ typedef struct FitCase {
     Fit fit;
 } FitCase;
 
-/* A new folder, in memory where the system offers that: these tests flush to disk often. */
-TEST_FN char *fit_case_dir(void) {
-    char *dir = NULL;
-    bool memory = access("/dev/shm", W_OK) == 0;
-    if (asprintf(&dir, "%s/t2l-test-XXXXXX", memory ? "/dev/shm" : "/tmp") < 0 || !mkdtemp(dir))
-        fail_msg("no temporary folder");
-    return dir;
-}
-
 /* Two tasks of n examples each: the input's letters in upper case ("up") or twice ("twice"). */
 TEST_FN void fit_case_tasks(const char *dir, int n) {
     static const char *const names[] = {"twice", "up"};
@@ -52,9 +43,28 @@ TEST_FN void fit_case_tasks(const char *dir, int n) {
     }
 }
 
+/* A group's folder, in memory where the system offers that (these tests flush to disk often), and its tasks:
+ * 40 examples each. Group set-up and tear-down. */
+static char fit_dir[32], fit_tasks[64];
+
+TEST_FN int fit_case_make(void **state) {
+    (void)state;
+    bool memory = access("/dev/shm", W_OK) == 0;
+    snprintf(fit_dir, sizeof fit_dir, "%s/t2l-test-XXXXXX", memory ? "/dev/shm" : "/tmp");
+    if (!mkdtemp(fit_dir)) fail_msg("no temporary folder");
+    snprintf(fit_tasks, sizeof fit_tasks, "%s/tasks", fit_dir);
+    fit_case_tasks(fit_tasks, 40);
+    return 0;
+}
+
+TEST_FN int fit_case_remove(void **state) {
+    (void)state;
+    assert_ok(file_remove_tree(fit_dir));
+    return 0;
+}
+
 /* words: key=value, NULL-terminated. n_tasks 1: the second task alone; 2: both. */
-TEST_FN void fit_case_open(FitCase *c, const char *tasks, int n_tasks, int threads,
-                           const char *const *words) {
+TEST_FN void fit_case_open(FitCase *c, int n_tasks, int threads, const char *const *words) {
     char *all[32];
     int n = 0;
     memset(c, 0, sizeof *c);
@@ -65,7 +75,7 @@ TEST_FN void fit_case_open(FitCase *c, const char *tasks, int n_tasks, int threa
     if (!c->llm.tokenizer) c->llm.tokenizer = tiny_tokenizer();
     if (!c->llm.cfg.n_eos) c->llm.cfg.eos[c->llm.cfg.n_eos++] = TINY_EOS;
     c->llm.chat = (Template){.kind = TEMPLATE_CHATML};
-    assert_ok(tasks_load(&c->tasks, tasks));
+    assert_ok(tasks_load(&c->tasks, fit_tasks));
     assert_int_equal(c->tasks.n, 2);
     assert_ok(fit_init(&c->fit, &c->dev, &c->config, &c->llm, c->tasks.tasks + (n_tasks == 1), n_tasks));
 }

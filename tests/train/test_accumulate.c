@@ -1,43 +1,18 @@
 /* train.accumulate of a Text-to-LoRA on a tiny model: the loss and the gradient of a step of two batches are
  * the means of those of the two batches as steps of their own; dropout and noise on. */
 #include "tests/test_util.h"
+#include "tests/small.h"
 #include "train/sft.h"
 
 static char dir[PATH_MAX];
-
-static void copy(const char *from, const char *name) {
-    char *text, path[PATH_MAX + 64];
-    size_t n;
-    assert_ok(file_read(&text, &n, from, 1 << 20));
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    assert_ok(file_write_atomic(path, text, n));
-    free(text);
-}
-
-static void write_task(const char *name, const char *output) {
-    char path[PATH_MAX + 64];
-    snprintf(path, sizeof path, "%s/tasks/%s.json", dir, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fprintf(f, "{\"Definition\": \"Say %s.\", \"Instances\": [", output);
-    for (int i = 0; i < 10; i++)
-        fprintf(f, "%s{\"input\": \"%d\", \"output\": \"%s\"}", i ? "," : "", i, output);
-    fputs("]}\n", f);
-    assert_int_equal(fclose(f), 0);
-}
 
 static int make_dir(void **state) {
     (void)state;
     char tasks[PATH_MAX + 8];
     temp_make(dir);
     snprintf(tasks, sizeof tasks, "%s/tasks", dir);
-    assert_ok(file_mkdirs(tasks));
-    write_task("yes", "yes");
-    write_task("no", "no");
-    write_task("well", "well then");
-    copy(GOLDEN("families/mistral/config.json"), "config.json");
-    copy(GOLDEN("families/mistral/model.safetensors"), "model.safetensors");
-    copy(GOLDEN("families/tokenizer.json"), "tokenizer.json");
+    small_tasks(tasks);
+    small_model(dir);
     return 0;
 }
 

@@ -3,28 +3,11 @@
 #include "tests/test_util.h"
 #include "tests/train/fit_case.h"
 
-static char *dir, tasks[64];
-
-static int make_dir(void **state) {
-    (void)state;
-    dir = fit_case_dir();
-    snprintf(tasks, sizeof tasks, "%s/tasks", dir);
-    fit_case_tasks(tasks, 40);
-    return 0;
-}
-
-static int remove_dir(void **state) {
-    (void)state;
-    assert_ok(file_remove_tree(dir));
-    free(dir);
-    return 0;
-}
-
 static void test_start(void **state) {
     (void)state;
     static const char *const words[] = {"lora.modules=q_proj,down_proj", "data.max_tokens=64", NULL};
     FitCase c;
-    fit_case_open(&c, tasks, 1, 1, words);
+    fit_case_open(&c, 1, 1, words);
     const LoraSet *s = &c.fit.lora;
     for (int m = 0; m < LORA_MODULES; m++) {
         assert_int_equal(s->on[m], m == Q_PROJ || m == DOWN_PROJ);
@@ -60,7 +43,7 @@ static void check_gradient(int n_tasks, const char *weight) {
                            weight,
                            NULL};
     FitCase c;
-    fit_case_open(&c, tasks, n_tasks, 1, words);
+    fit_case_open(&c, n_tasks, 1, words);
     Fit *f = &c.fit;
     size_t size = (size_t)f->n_params * sizeof(float);
     float *base = test_alloc(size), *d = test_alloc(size), *g = test_alloc(size);
@@ -119,9 +102,9 @@ static void test_learns(void **state) {
     FitCase c;
     char run_dir[64], out[64];
     RunResult result;
-    snprintf(run_dir, sizeof run_dir, "%s/run", dir);
-    snprintf(out, sizeof out, "%s/adapter", dir);
-    fit_case_open(&c, tasks, 1, 2, words);
+    snprintf(run_dir, sizeof run_dir, "%s/run", fit_dir);
+    snprintf(out, sizeof out, "%s/adapter", fit_dir);
+    fit_case_open(&c, 1, 2, words);
     assert_int_equal(c.fit.total, 30 * 4 / 2);
     double before = valid_loss(&c);
     RunOpts opts = {.run_dir = run_dir, .quiet = true};
@@ -149,7 +132,7 @@ static void test_walk(void **state) {
     (void)state;
     static const char *const words[] = {"data.max_tokens=64", NULL};
     FitCase c;
-    fit_case_open(&c, tasks, 1, 1, words);
+    fit_case_open(&c, 1, 1, words);
     BatchSource *s = &c.fit.source;
     assert_int_equal(batch_epoch(s), 4);
     int64_t first[2] = {-1, -1};
@@ -174,5 +157,5 @@ int main(void) {
         cmocka_unit_test(test_learns),
         cmocka_unit_test(test_walk),
     };
-    return cmocka_run_group_tests(tests_of_fit, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests_of_fit, fit_case_make, fit_case_remove);
 }

@@ -19,25 +19,8 @@ enum { RUNS = 10 }; /* every process of a run starts slowly there */
 enum { RUNS = 50 };
 #endif
 
-static char *dir, tasks[64];
-
-static int make_dir(void **state) {
-    (void)state;
-    dir = fit_case_dir();
-    snprintf(tasks, sizeof tasks, "%s/tasks", dir);
-    fit_case_tasks(tasks, 40);
-    return 0;
-}
-
-static int remove_dir(void **state) {
-    (void)state;
-    assert_ok(file_remove_tree(dir));
-    free(dir);
-    return 0;
-}
-
 static const char *in_dir(char out[128], const char *name) {
-    snprintf(out, 128, "%s/%s", dir, name);
+    snprintf(out, 128, "%s/%s", fit_dir, name);
     return out;
 }
 
@@ -101,7 +84,7 @@ static int train_here(const char *run_dir, bool resume, int threads) {
     RunResult result;
     struct sigaction action = {.sa_handler = on_term};
     sigaction(SIGTERM, &action, NULL);
-    fit_case_open(c, tasks, 1, threads, words);
+    fit_case_open(c, 1, threads, words);
     Run run = fit_as_run(&c->fit, &kind);
     RunOpts opts = {.run_dir = run_dir, .resume = resume, .quiet = true, .stop = &stop};
     Status s = run_train(&result, &run, opts);
@@ -364,7 +347,7 @@ static Status run_spoiled(Spoiled *s, const char *name, const char *policy, int6
     memset(s, 0, sizeof *s);
     s->from = from;
     s->to = to;
-    fit_case_open(&s->c, tasks, 1, 1, all);
+    fit_case_open(&s->c, 1, 1, all);
     Run run = fit_as_run(&s->c.fit, &s->kind);
     s->kind.step = spoiled_step;
     RunResult result;
@@ -469,7 +452,7 @@ static void test_early_stop(void **state) {
     RunResult result;
     char run_dir[128], path[256], end[16] = "", *text;
     in_dir(run_dir, "early");
-    fit_case_open(&c, tasks, 1, 1, all);
+    fit_case_open(&c, 1, 1, all);
     Run run = fit_as_run(&c.fit, &kind);
     kind.validate = v_shaped;
     assert_ok(run_train(&result, &run, (RunOpts){.run_dir = run_dir, .quiet = true}));
@@ -516,7 +499,7 @@ static void test_other_training(void **state) {
         RunResult result;
         volatile int stop_now = i < 0;
         if (i >= 0) all[5] = cases[i].word;
-        fit_case_open(&c, tasks, 1, 1, all);
+        fit_case_open(&c, 1, 1, all);
         Run run = fit_as_run(&c.fit, &kind);
         RunOpts opts = {.run_dir = run_dir, .resume = i >= 0, .quiet = true, .stop = &stop_now};
         if (i < 0) {
@@ -542,5 +525,5 @@ int main(void) {
         cmocka_unit_test(test_nan_rollback),   cmocka_unit_test(test_early_stop),
         cmocka_unit_test(test_other_training),
     };
-    return cmocka_run_group_tests(tests_of_run, make_dir, remove_dir);
+    return cmocka_run_group_tests(tests_of_run, fit_case_make, fit_case_remove);
 }

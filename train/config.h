@@ -33,7 +33,7 @@ typedef struct Config {
     int64_t seed;
     const char *model, *encoder, *dtype;
     struct {
-        const char *size, *task_start, *rank_positions;
+        const char *size, *encoder, *task_start, *rank_positions;
         int64_t latent, head;
         double dropout;
     } hypernet;
@@ -43,7 +43,7 @@ typedef struct Config {
         ConfigModules modules;
     } lora;
     struct {
-        const char *tasks, *task, *heldout, *prompt;
+        const char *tasks, *task, *heldout, *prompt, *embedding;
         double swap;
         int64_t max_tokens, max_tasks;
     } data;

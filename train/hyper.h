@@ -9,4 +9,10 @@
  * embeddings of `embed` numbers; heads with a bias. *out owns. */
 Status hyper_info(CkptInfo *out, const Config *cfg, const AdapterShape *shape, int64_t embed);
 
+/* data.embedding. */
+bool hyper_is_onehot(const Config *cfg);
+bool hyper_is_llm(const Config *cfg);
+/* onehot: the tasks' names into info, number by number. */
+Status hyper_tasks(CkptInfo *info, const char *const *names, int64_t n);
+
 #endif

@@ -1,18 +1,22 @@
 /* Task encoders: a task's embedding e [E] -> the first C numbers of the trunk's input. Semantics of the
- * reference (SakanaAI/text-to-lora, hyper_modulator.py); mlp(e) = Linear(P->Z) . d . SiLU . Linear(E->P), P =
- * 4C.
+ * reference (SakanaAI/text-to-lora, hyper_modulator.py), with mlp(e) = Linear(4C->Z) d . SiLU .
+ * Linear(E->4C).
  *
- * linear   LN(Linear(E->C)(e)), C = D/2.
- * onehot   64 classes: the unit vector of a class, C = 64, no norm. In training the class is drawn from
- *          softmax(mlp(e)) (not Gumbel: the categorical draw itself), in inference it is the largest.
- * Gradient: straight through, as if the output were the softmax. Layers and modules are told apart by unit
- * vectors too, so the trunk is 64 + L + M wide and hypernet.latent plays no part. vq       z = mlp(e), C =
- * D/2; q the nearest of 32 codes, as they are before this pass moves them; LN(q). Gradient: straight through
- * to z. Every training forward moves the codebook: counts and sums of z a code are averaged with decay 0.99
- * from 0 and from the first codes (N(0,1)), code = average / ((count + 1e-5) / (n + 32 * 1e-5) * n), n the
- * sum of counts; a code that is not used runs away, as in the reference. Commitment loss: 0.01 * mean (q -
- * z)^2; it is part of the loss of reconstruction, and (as in the reference, which leaves it out there) not of
- * SFT's. softmax  LN(softmax(mlp(e)) codes), 32 codes [32,C], parameters, C = D/2.
+ * linear: LN(Linear(E->C)(e)), C = D/2.
+ *
+ * onehot: the unit vector of one of 64 classes, C = 64, no norm. In training the class is drawn from
+ * softmax(mlp(e)), the categorical draw itself, no Gumbel noise; in inference it is the largest. Gradient:
+ * straight through, as if the output were the softmax. Layers and modules are told apart by unit vectors too,
+ * so the trunk is 64 + L + M wide and the latent size plays no part.
+ *
+ * vq: LN(q), q the code nearest to z = mlp(e), of 32 as they are before this pass moves them; C = D/2.
+ * Gradient: straight through to z. Every training forward moves the codebook (hypernet_settle says whether
+ * for good): counts and sums of z a code are averaged with decay 0.99, from 0 and from the first codes,
+ * N(0,1); code = average / ((count + 1e-5) / (n + 32 * 1e-5) * n), n the sum of counts. A code that is not
+ * used runs away, as in the reference. Commitment loss: 0.01 * mean (q - z)^2, part of the loss of
+ * reconstruction; the reference leaves it out of SFT's, where it is logged only.
+ *
+ * softmax: LN(softmax(mlp(e)) codes), the 32 codes [32,C] are parameters, C = D/2.
  *
  * Sums over the batch run in double, in order, on one thread: T x C numbers. Streams: hypernet.c's, sites 20
  * (dropout) and 21 (draw of task t: number t). */

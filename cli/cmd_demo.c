@@ -7,6 +7,7 @@
 #include "cli/report.h"
 #include "cli/run.h"
 #include "cli/t2l.h"
+#include "train/hyper.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +149,7 @@ static Status evaluate(Demo *d) {
         sets[i].examples = sets[i].heldout ? c->eval.examples : c->eval.seen_examples;
         sets[i].descriptions = c->eval.descriptions;
     }
-    TRY(t2l_open(&maker, &d->dev, d->trained.ckpt, d->cli->cache, MADE_TOGETHER));
+    TRY(t2l_open(&maker, &d->dev, d->cli, d->trained.ckpt, MADE_TOGETHER, &d->sft.llm, d->config.model));
     ExactModel model = {&d->sft.llm, &d->dev, &maker.hypernet, t2l_embed, &maker};
     char *dir = path_join(d->files.dir, "eval");
     Status s = dir ? report_open(&report, dir) : status_error(E_ENV, "out of memory");
@@ -182,6 +183,10 @@ static Status forget_run(const Demo *d) {
 }
 
 static Status run(Demo *d, bool resume) {
+    if (hyper_is_onehot(&d->config))
+        return status_error(
+            E_USAGE, "key 'data.embedding': the demo measures descriptions, which onehot does not read; "
+                     "use `t2l train sft` and `t2l eval`");
     SftPaths paths = {d->files.model, d->files.encoder, d->files.tasks, d->files.heldout};
     if (!resume) TRY(forget_run(d));
     if (d->files.heldout) TRY(tasks_load(&d->heldout, d->files.heldout));

@@ -7,14 +7,14 @@
 #include "data/embeddings.h"
 #include "data/fetch.h"
 #include "data/tasks.h"
-#include "model/encoder.h"
+#include "model/embedder.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct Embedding {
     Cli *cli;          /* view */
-    Encoder *encoder;  /* view */
+    Embedder *encoder; /* view */
     Device *dev;       /* view */
     float *e;          /* view [width] */
     Embeddings *store; /* view; NULL: to stdout */
@@ -42,10 +42,10 @@ static Status embed_one(Embedding *s, const char *task, const char *text) {
         s->done++;
         return OK;
     }
-    TRY(encoder_embed(s->encoder, s->dev, s->e, &text, 1));
+    TRY(embedder_embed(s->encoder, s->dev, s->e, &text, 1));
     s->done++;
     if (s->store) return embeddings_append(s->store, task, text, s->e);
-    for (int64_t i = 0; i < encoder_width(s->encoder); i++) printf("%c%.9g", i ? ',' : '[', (double)s->e[i]);
+    for (int64_t i = 0; i < embedder_width(s->encoder); i++) printf("%c%.9g", i ? ',' : '[', (double)s->e[i]);
     puts("]");
     return OK;
 }
@@ -89,7 +89,7 @@ static Status embed(Embedding *s, const char *model, const char *out, const Task
     int64_t expected = 0;
     for (int64_t t = 0; tasks && t < tasks->n; t++) expected += tasks->tasks[t].n_descriptions;
     if (out) {
-        TRY(open_store(&store, out, model, encoder_width(s->encoder), expected ? expected : 64));
+        TRY(open_store(&store, out, model, embedder_width(s->encoder), expected ? expected : 64));
         s->store = &store;
     }
     Status st = tasks ? embed_tasks(s, tasks) : embed_lines(s);
@@ -100,14 +100,25 @@ static Status embed(Embedding *s, const char *model, const char *out, const Task
     return st;
 }
 
+static Status load_llm(Llm *llm, Device *dev, const Cli *cli, const char *path) {
+    LlmLoad load = {0};
+    TRY(llm_choose_dtype(&load.dtype, dev, cli->dtype));
+    return llm_load(llm, dev, path, load);
+}
+
 Status cmd_embed(Cli *cli, int argc, char **argv) {
-    const char *model = NULL, *out = NULL, *tasks_path = NULL;
+    const char *model = NULL, *llm_name = NULL, *out = NULL, *tasks_path = NULL;
     const Option options[] = {
         {.name = "--encoder",
          .kind = OPTION_STRING,
          .out = &model,
          .value = "M",
          .help = "directory or short name"},
+        {.name = "--model",
+         .kind = OPTION_STRING,
+         .out = &llm_name,
+         .value = "M",
+         .help = "instead of --encoder: the base model's own last hidden state"},
         {.name = "--tasks",
          .kind = OPTION_STRING,
          .out = &tasks_path,
@@ -123,13 +134,15 @@ Status cmd_embed(Cli *cli, int argc, char **argv) {
     };
     TRY(cli_parse(cli, argc, argv, options, 0, 1));
     if (cli->help_shown) return OK;
-    TRY(cli_require(cli, "--encoder", model));
+    if (!model == !llm_name) return status_error(E_USAGE, "give one of --encoder and --model");
+    if (llm_name) model = llm_name;
     if (tasks_path && cli->n_args) return status_error(E_USAGE, "give --tasks or a file of lines, not both");
     char *path, *resolved = NULL;
     TRY(fetch_resolve(&path, model, cli->cache));
     TaskSet tasks = {0};
     Device dev;
-    Encoder encoder;
+    Embedder encoder;
+    Llm llm = {0};
     Status s = tasks_path ? run_tasks(&resolved, cli, tasks_path) : OK;
     if (status_is_ok(s) && tasks_path) s = tasks_load(&tasks, resolved);
     free(resolved);
@@ -139,14 +152,16 @@ Status cmd_embed(Cli *cli, int argc, char **argv) {
         free(path);
         return s;
     }
-    s = encoder_load(&encoder, &dev, path);
+    s = llm_name ? load_llm(&llm, &dev, cli, path) : OK;
+    if (status_is_ok(s)) s = embedder_open(&encoder, &dev, path, llm_name ? &llm : NULL);
     if (status_is_ok(s)) {
         Embedding e = {.cli = cli, .encoder = &encoder, .dev = &dev};
-        e.e = malloc((size_t)encoder_width(&encoder) * sizeof *e.e);
+        e.e = malloc((size_t)embedder_width(&encoder) * sizeof *e.e);
         s = e.e ? embed(&e, model, out, tasks_path ? &tasks : NULL) : status_error(E_ENV, "out of memory");
         free(e.e);
-        encoder_free(&encoder);
+        embedder_close(&encoder);
     }
+    llm_free(&llm);
     device_close(&dev);
     tasks_free(&tasks);
     free(path);

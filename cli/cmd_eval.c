@@ -91,12 +91,28 @@ static Status add_description_lines(Eval *e) {
     return s;
 }
 
+/* data.embedding=onehot: a task's name stands for its descriptions. */
+static Status name_tasks(Eval *e) {
+    if (e->prompted || e->controls)
+        return status_error(E_USAGE,
+                            "--prompted and --controls need descriptions; this Text-to-LoRA was trained "
+                            "with data.embedding=onehot and reads none");
+    for (int64_t i = 0; i < e->n_chosen; i++) {
+        Task *t = &e->chosen[i];
+        t->descriptions = &t->name;
+        t->n_descriptions = 1;
+        t->n_unseen = 0;
+    }
+    return OK;
+}
+
 static Status open_maker(Eval *e, const Cli *cli) {
     if (!e->t2l) return OK;
     AdapterShape shape = llm_adapter_shape(&e->loaded.llm.cfg);
-    TRY(t2l_open(&e->maker, &e->loaded.dev, e->t2l, cli->cache, MADE_TOGETHER));
+    TRY(t2l_open(&e->maker, &e->loaded.dev, cli, e->t2l, MADE_TOGETHER, &e->loaded.llm, e->model));
     e->has_maker = true;
     TRY(t2l_check_shape(&e->maker, &shape, e->model));
+    if (t2l_is_onehot(&e->maker)) TRY(name_tasks(e));
     for (int i = 0; i < e->describe.n; i++) TRY(add_described(e, e->describe.item[i]));
     return e->descriptions ? add_description_lines(e) : OK;
 }

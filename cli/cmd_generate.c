@@ -48,7 +48,11 @@ Status cmd_generate(Cli *cli, int argc, char **argv) {
          .out = &ckpt,
          .value = "CKPT",
          .help = "a trained Text-to-LoRA: run, checkpoint or link"},
-        {.name = "--text", .kind = OPTION_STRING, .out = &text, .value = "S", .help = "the task in words"},
+        {.name = "--text",
+         .kind = OPTION_STRING,
+         .out = &text,
+         .value = "S",
+         .help = "the task in words (data.embedding=onehot: a task's name or number)"},
         {.name = "--file",
          .kind = OPTION_STRING,
          .out = &file,
@@ -77,7 +81,7 @@ Status cmd_generate(Cli *cli, int argc, char **argv) {
     Device dev;
     T2l t;
     TRY(cli_open_device(cli, &dev));
-    Status s = t2l_open(&t, &dev, ckpt, cli->cache, 1);
+    Status s = t2l_open(&t, &dev, cli, ckpt, 1, NULL, NULL);
     if (status_is_ok(s)) {
         s = generate(cli, &t, text, file, dir);
         t2l_close(&t);

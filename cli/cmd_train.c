@@ -49,6 +49,7 @@ static Status train_recon(Cli *cli, Device *dev, const Config *config, const Run
                         .embeddings = or_null(config->recon.embeddings),
                         .tasks = files->tasks,
                         .encoder = files->encoder,
+                        .model = files->model,
                         .offset = or_null(config->hypernet.offset)};
     RunOpts run = {.run_dir = files->dir, .resume = resume, .quiet = cli->quiet, .stop = cli->stop};
     if (!*config->recon.library)
@@ -252,9 +253,10 @@ static const Training *find_training(const char *name) {
     return NULL;
 }
 
-/* Embeddings that are there already need neither encoder nor tasks. */
+/* Embeddings that are there already, and numbers of tasks, need neither encoder nor tasks. */
 static unsigned needs_of(const Training *t, const Config *c) {
-    return t->run == train_recon && *c->recon.embeddings ? 0 : t->needs;
+    bool embedded = *c->recon.embeddings || strcmp(c->data.embedding, "onehot") == 0;
+    return t->run == train_recon && embedded ? 0 : t->needs;
 }
 
 static Status unknown_training(const Cli *cli) {

@@ -74,7 +74,7 @@ static const Command commands[] = {
      "the continuation, and whether each was the likeliest.",
      cmd_score},
     {"embed", "Models", "texts to the vectors the hypernetwork sees",
-     "embed --encoder M [-o X.h5] [--tasks PATH | FILE | -]",
+     "embed --encoder M | --model M [-o X.h5] [--tasks PATH | FILE | -]",
      "echo 'Sort the words.' | t2l embed --encoder minilm-l6-v2",
      "Each line a text; prints a JSON array of floats a line, of length sqrt(dimension). With -o they go "
      "into an HDF5\n"

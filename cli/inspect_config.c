@@ -7,6 +7,7 @@
 static Status from_shapes(HypernetConfig *out, const Config *c) {
     memset(out, 0, sizeof *out);
     out->size = *c->hypernet.size == 'S' ? HYPERNET_S : *c->hypernet.size == 'M' ? HYPERNET_M : HYPERNET_L;
+    TRY(hypernet_encoder_parse(&out->encoder, c->hypernet.encoder));
     out->embed = c->shapes.embedding;
     out->latent = c->hypernet.latent;
     out->head = c->hypernet.head;

@@ -22,7 +22,7 @@ Status loaded_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char 
 
 static Status describe(Loaded *s, const Cli *cli, const LoadedWant *want) {
     AdapterShape shape = llm_adapter_shape(&s->llm.cfg);
-    TRY(t2l_open(&s->t2l, &s->dev, want->t2l, cli->cache, 1));
+    TRY(t2l_open(&s->t2l, &s->dev, cli, want->t2l, 1, &s->llm, want->model));
     s->has_t2l = true;
     TRY(t2l_check_shape(&s->t2l, &shape, want->model));
     TRY(t2l_adapters(&s->loras, &s->t2l, &want->describe, 1));

@@ -64,8 +64,10 @@ static Status find_files(RunFiles *f, const Cli *cli, const Config *c, unsigned 
         return status_error(E_USAGE,
                             "key 'data.tasks' is missing: a task file or a folder of them, for example "
                             "data.tasks=t2l-mini/train");
+    bool encodes = needs & RUN_ENCODER && strcmp(c->data.embedding, "encoder") == 0;
+    if (needs & RUN_ENCODER && strcmp(c->data.embedding, "llm") == 0) needs |= RUN_MODEL;
     if (needs & RUN_MODEL) TRY(fetch_resolve(&f->model, c->model, cli->cache));
-    if (needs & RUN_ENCODER) TRY(fetch_resolve(&f->encoder, c->encoder, cli->cache));
+    if (encodes) TRY(fetch_resolve(&f->encoder, c->encoder, cli->cache));
     if (!(needs & RUN_TASKS)) return OK;
     TRY(run_tasks(&f->tasks, cli, c->data.tasks));
     return *c->data.heldout ? run_tasks(&f->heldout, cli, c->data.heldout) : OK;

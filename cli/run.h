@@ -5,7 +5,7 @@
 #include "cli/cli.h"
 #include "train/sft.h"
 
-/* What a run works on. */
+/* What a run works on. RUN_ENCODER: what embeds its descriptions, as data.embedding says. */
 enum { RUN_MODEL = 1, RUN_ENCODER = 2, RUN_TASKS = 4 };
 
 typedef struct RunFiles {

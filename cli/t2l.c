@@ -4,22 +4,44 @@
 #include <stdlib.h>
 #include <string.h>
 
-static Status open_encoder(T2l *t, const char *ckpt, const char *cache) {
-    char *path;
-    TRY(status_wrap(fetch_resolve(&path, t->info.encoder, cache), "%s: its text encoder", ckpt));
-    Status s = encoder_load(&t->encoder, t->dev, path);
-    free(path);
-    t->has_encoder = status_is_ok(s);
-    TRY(s);
-    int64_t width = encoder_width(&t->encoder);
-    if (width == t->info.hypernet.embed) return OK;
-    return status_error(E_INPUT, "%s: made for embeddings of %lld numbers, but %s gives %lld", ckpt,
-                        (long long)t->info.hypernet.embed, t->info.encoder, (long long)width);
+bool t2l_is_onehot(const T2l *t) {
+    return t->info.tasks != NULL;
 }
 
-static Status open_all(T2l *t, const char *ckpt, const char *cache, int64_t max_tasks) {
-    TRY(ckpt_info(&t->info, ckpt));
-    TRY(open_encoder(t, ckpt, cache));
+static Status load_llm(T2l *t, const Cli *cli) {
+    char *path;
+    LlmLoad load = {0};
+    TRY(llm_choose_dtype(&load.dtype, t->dev, cli->dtype));
+    TRY(fetch_resolve(&path, t->info.model, cli->cache));
+    Status s = llm_load(&t->llm, t->dev, path, load);
+    free(path);
+    t->has_llm = status_is_ok(s);
+    return s;
+}
+
+static Status open_encoder(T2l *t, const Cli *cli, const Llm *llm, const char *model) {
+    char *path = NULL;
+    bool base = strcmp(t->info.embedding, "llm") == 0,
+         lent = base && llm && strcmp(model, t->info.model) == 0;
+    if (base && !lent) TRY(load_llm(t, cli));
+    if (!base) TRY(fetch_resolve(&path, t->info.encoder, cli->cache));
+    Status s = embedder_open(&t->embedder, t->dev, path, lent ? llm : base ? &t->llm : NULL);
+    free(path);
+    t->has_embedder = status_is_ok(s);
+    return s;
+}
+
+static Status open_embedder(T2l *t, const Cli *cli, const char *ckpt, const Llm *llm, const char *model) {
+    if (t2l_is_onehot(t)) return OK;
+    TRY(status_wrap(open_encoder(t, cli, llm, model), "%s: what embeds its descriptions", ckpt));
+    int64_t width = embedder_width(&t->embedder);
+    if (width == t->info.hypernet.embed) return OK;
+    return status_error(E_INPUT, "%s: made for embeddings of %lld numbers, but %s gives %lld", ckpt,
+                        (long long)t->info.hypernet.embed, t->embedder.llm ? t->info.model : t->info.encoder,
+                        (long long)width);
+}
+
+static Status open_hypernet(T2l *t, const char *ckpt, int64_t max_tasks) {
     HypernetInit init = {.max_tasks = max_tasks};
     TRY(hypernet_init(&t->hypernet, t->dev, &t->info.hypernet, init));
     t->has_hypernet = true;
@@ -28,25 +50,51 @@ static Status open_all(T2l *t, const char *ckpt, const char *cache, int64_t max_
     return ckpt_load(&t->hypernet, ckpt);
 }
 
-Status t2l_open(T2l *out, Device *dev, const char *ckpt, const char *cache, int64_t max_tasks) {
+Status t2l_open(T2l *out, Device *dev, const Cli *cli, const char *ckpt, int64_t max_tasks, const Llm *llm,
+                const char *model) {
     memset(out, 0, sizeof *out);
     out->dev = dev;
-    Status s = open_all(out, ckpt, cache, max_tasks);
+    Status s = ckpt_info(&out->info, ckpt);
+    if (status_is_ok(s)) s = open_embedder(out, cli, ckpt, llm, model);
+    if (status_is_ok(s)) s = open_hypernet(out, ckpt, max_tasks);
     if (!status_is_ok(s)) t2l_close(out);
     return s;
 }
 
 void t2l_close(T2l *t) {
     if (t->has_hypernet) hypernet_free(&t->hypernet);
-    if (t->has_encoder) encoder_free(&t->encoder);
+    if (t->has_embedder) embedder_close(&t->embedder);
+    if (t->has_llm) llm_free(&t->llm);
     ckpt_info_free(&t->info);
     free(t->embeddings);
     memset(t, 0, sizeof *t);
 }
 
+/* The unit vector of a task by name or number. */
+static Status embed_task(const T2l *t, float *out, const char *name) {
+    int64_t n = t->info.hypernet.embed, found = -1;
+    for (int64_t i = 0; i < n && found < 0; i++)
+        if (strcmp(t->info.tasks[i], name) == 0) found = i;
+    char *end;
+    long long number = strtoll(name, &end, 10);
+    if (found < 0 && *name && !*end && number >= 0 && number < n) found = number;
+    if (found < 0)
+        return status_error(
+            E_USAGE,
+            "'%.60s' is no task of this Text-to-LoRA, which was trained with data.embedding=onehot and "
+            "reads no descriptions: give the name of a task it was trained on, or its number, 0 to %lld "
+            "(`t2l inspect` lists them; the first is '%s')",
+            name, (long long)n - 1, t->info.tasks[0]);
+    memset(out, 0, (size_t)n * sizeof *out);
+    out[found] = 1.0f;
+    return OK;
+}
+
 Status t2l_embed(void *ctx, float *out, const char *const *texts, int64_t n) {
     T2l *t = ctx;
-    return encoder_embed(&t->encoder, t->dev, out, texts, n);
+    if (!t2l_is_onehot(t)) return embedder_embed(&t->embedder, t->dev, out, texts, n);
+    for (int64_t i = 0; i < n; i++) TRY(embed_task(t, out + i * t->info.hypernet.embed, texts[i]));
+    return OK;
 }
 
 Status t2l_adapters(LoraSet *out, T2l *t, const char *const *texts, int64_t n) {

@@ -84,6 +84,9 @@ static Status gather(Parts *p, TokenizerVocab *v, const Gguf *g) {
     };
     TRY(gguf_get_bool_or(&v->space_prefix, g, "tokenizer.ggml.add_space_prefix", true));
     TRY(get_id(&v->bos, g, "tokenizer.ggml.bos_token_id", v->n));
+    /* absent: as converters mean it, which write it where it is not so */
+    bool llama = strcmp(v->model, "llama") == 0 || strcmp(v->pre, "llama-bpe") == 0;
+    TRY(gguf_get_bool_or(&v->add_bos, g, "tokenizer.ggml.add_bos_token", llama));
     TRY(get_id(&v->eos, g, "tokenizer.ggml.eos_token_id", v->n));
     TRY(get_id(&v->unk, g, "tokenizer.ggml.unknown_token_id", v->n));
     return get_id(&v->pad, g, "tokenizer.ggml.padding_token_id", v->n);

@@ -29,6 +29,7 @@ typedef struct TokenizerVocab {
     const char *const *merges;  /* [n_merges] "left right" */
     const size_t *merge_lens;   /* [n_merges] */
     int64_t bos, eos, unk, pad; /* ids; -1: none */
+    bool add_bos;               /* its own software puts bos in front of every text */
     const float *scores;        /* [n] llama: the pair whose token has the highest merges first; no NaN */
     bool space_prefix;          /* llama: a stretch of text begins with a space */
 } TokenizerVocab;
@@ -37,6 +38,7 @@ typedef struct TokenizerVocab {
  * (config.json does): there they are -1. cls, sep, mask, pad are looked up by BERT's names "[CLS]", ... */
 typedef struct TokenizerMarkers {
     int32_t bos, eos, unk, pad, cls, sep, mask;
+    int32_t first; /* what its own software puts in front of every text; nothing here does */
 } TokenizerMarkers;
 
 /* A growing list of ids; start from {0}. */

@@ -14,7 +14,7 @@ Status tokenizer_build_new(Tokenizer **out, int64_t vocab, const char *where) {
     if (!t) return status_error(E_ENV, "%s: out of memory", where);
     t->vocab = vocab;
     t->unk = -1;
-    t->markers = (TokenizerMarkers){-1, -1, -1, -1, -1, -1, -1};
+    t->markers = (TokenizerMarkers){-1, -1, -1, -1, -1, -1, -1, -1};
     t->content = calloc((size_t)vocab, sizeof *t->content);
     t->bytes = calloc((size_t)vocab, sizeof *t->bytes);
     t->flags = calloc((size_t)vocab, sizeof *t->flags);

@@ -365,6 +365,23 @@ static Status read_decoder(Tokenizer *t, const cJSON *root, const char *where) {
     return t->model == MODEL_BPE ? OK : flag(&t->cleanup, o, "cleanup", true, where);
 }
 
+/* The special token with which a TemplateProcessing, alone or in a Sequence, begins a single text; -1: none.
+ */
+static int32_t template_first(const Tokenizer *t, const cJSON *o, int depth) {
+    const cJSON *steps = cJSON_GetObjectItemCaseSensitive(o, "processors"),
+                *single = cJSON_GetObjectItemCaseSensitive(o, "single");
+    int32_t first = -1;
+    if (cJSON_IsArray(single)) {
+        const cJSON *special = cJSON_GetObjectItemCaseSensitive(single->child, "SpecialToken"),
+                    *id = cJSON_GetObjectItemCaseSensitive(special, "id");
+        return cJSON_IsString(id) ? tokenizer_id(t, id->valuestring) : -1;
+    }
+    for (const cJSON *c = cJSON_IsArray(steps) ? steps->child : NULL; c && first < 0 && depth < 4;
+         c = c->next)
+        first = template_first(t, c, depth + 1);
+    return first;
+}
+
 static Status fill(Tokenizer *t, const cJSON *root, const cJSON *model, const cJSON *vocab,
                    const cJSON *added, bool bpe, const char *where) {
     const cJSON *pre = cJSON_GetObjectItemCaseSensitive(root, "pre_tokenizer");
@@ -381,7 +398,9 @@ static Status fill(Tokenizer *t, const cJSON *root, const cJSON *model, const cJ
         return unsupported("model.byte_fallback", "true", "byte-level BPE has none", where);
     if (bpe && !seen.byte_level) t->model = MODEL_SENTENCE;
     TRY(read_decoder(t, root, where));
-    return tokenizer_build_finish(t, where);
+    TRY(tokenizer_build_finish(t, where));
+    t->markers.first = template_first(t, cJSON_GetObjectItemCaseSensitive(root, "post_processor"), 0);
+    return OK;
 }
 
 static Status build(Tokenizer **out, const cJSON *root, const char *where) {

@@ -164,6 +164,7 @@ static Status fill(Tokenizer *t, const TokenizerVocab *v, const char *where) {
     TRY(strcmp(v->model, "llama") == 0 ? fill_sentence(t, v, where) : fill_bytes(t, v, where));
     TRY(tokenizer_build_finish(t, where));
     TRY(role(&t->markers.bos, v, v->bos, "bos_token_id", where));
+    if (v->add_bos) t->markers.first = t->markers.bos;
     TRY(role(&t->markers.eos, v, v->eos, "eos_token_id", where));
     TRY(role(&t->markers.unk, v, v->unk, "unknown_token_id", where));
     return role(&t->markers.pad, v, v->pad, "padding_token_id", where);

@@ -38,8 +38,8 @@ static size_t last_char(utf8proc_int32_t *c, const char *s, size_t n) {
     return 1;
 }
 
-Status encoder_tokens(const Encoder *e, TokenBuf *out, const char *text) {
-    size_t n = strlen(text), start = out->n;
+Status encoder_sentence(char **out, size_t *length, const char *text) {
+    size_t n = strlen(text);
     utf8proc_int32_t c = 0;
     while (n > 0) {
         size_t len = first_char(&c, text, n);
@@ -56,10 +56,19 @@ Status encoder_tokens(const Encoder *e, TokenBuf *out, const char *text) {
     if (!sentence) return status_error(E_ENV, "no memory for a text of %zu bytes", n);
     memcpy(sentence, text, n);
     sentence[n] = '.';
+    *out = sentence;
+    *length = n + stop;
+    return OK;
+}
+
+Status encoder_tokens(const Encoder *e, TokenBuf *out, const char *text) {
+    char *sentence;
+    size_t n, start = out->n;
+    TRY(encoder_sentence(&sentence, &n, text));
     TokenizerOpts opts = {.parse_special = true};
     Status st;
     TRY_GOTO(st, tokenizer_buf_push(out, e->markers.cls), done);
-    TRY_GOTO(st, tokenizer_encode(e->tokenizer, out, sentence, n + stop, opts), done);
+    TRY_GOTO(st, tokenizer_encode(e->tokenizer, out, sentence, n, opts), done);
     size_t most = start + (size_t)e->cfg.max_tokens - 1;
     if (out->n > most) out->n = most;
     st = tokenizer_buf_push(out, e->markers.sep);

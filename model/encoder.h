@@ -64,6 +64,9 @@ int64_t encoder_width(const Encoder *e);
 
 /* out [n,E] overwritten. texts: UTF-8, NUL-terminated. One call at a time on an Encoder. */
 Status encoder_embed(Encoder *e, Device *dev, float *out, const char *const *texts, int64_t n);
+/* A description as it is embedded: stripped, with a full stop if its last character is a letter. *out owns
+ * [*n]. */
+Status encoder_sentence(char **out, size_t *n, const char *text);
 /* Appends what the network reads for one text: [CLS] ids [SEP], at most max_tokens. */
 Status encoder_tokens(const Encoder *e, TokenBuf *out, const char *text);
 

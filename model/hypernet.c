@@ -66,15 +66,21 @@ static MlpActs bind_mlp(Arena *a, int64_t n, int64_t d, int64_t out, bool traini
 }
 
 static void bind_acts(HypernetActs *s, Arena *a, const HypernetConfig *cfg, int64_t t, bool training) {
-    int64_t d = cfg->latent, l = cfg->n_layers, m = cfg->n_modules, r = cfg->rank;
+    HypernetWidths w = hypernet_widths(cfg);
+    int64_t d = w.trunk, l = cfg->n_layers, m = cfg->n_modules, r = cfg->rank;
     Rows n = count_rows(cfg, t);
     s->e = arena_f32(a, t * cfg->embed);
-    s->task_h = arena_f32(a, t * d / 2);
-    s->task = arena_f32(a, t * d / 2);
+    s->task_h1 = arena_f32(a, t * w.hidden);
+    s->task_a1 = arena_f32(a, t * w.hidden);
+    s->task_z = arena_f32(a, t * w.out);
+    s->task_p = arena_f32(a, t * w.out);
+    s->task_q = arena_f32(a, t * w.task);
+    s->task_h = arena_f32(a, t * w.task);
+    s->task = arena_f32(a, t * w.task);
     s->task_stats = arena_f32(a, t * 2);
-    s->depth = arena_f32(a, l * d / 4);
+    s->depth = arena_f32(a, l * w.depth);
     s->depth_stats = arena_f32(a, l * 2);
-    s->type = arena_f32(a, m * d / 4);
+    s->type = arena_f32(a, m * w.type);
     s->type_stats = arena_f32(a, m * 2);
     s->factor = arena_f32(a, 2 * m * d);
     s->factor_stats = arena_f32(a, 2 * m * 2);
@@ -102,10 +108,14 @@ static void bind_acts(HypernetActs *s, Arena *a, const HypernetConfig *cfg, int6
     s->gb = arena_f32(a, most * widest);
     s->gt = arena_f32(a, most * widest);
     s->small = arena_f32(a, (t + l + 3 * m + 2 * r) * d);
+    s->task_dh = arena_f32(a, t * w.hidden);
+    s->task_dz = arena_f32(a, t * w.out);
 }
 
-static void bind_mem(Hypernet *hn, bool training) {
+static void bind_mem(Hypernet *hn, const HypernetLayout *at, bool training) {
     hn->params = arena_f32(&hn->mem, hn->n_params);
+    hn->buffers = arena_f32(&hn->mem, at->n_buffer_numbers);
+    hn->settled = arena_f32(&hn->mem, at->n_buffer_numbers);
     if (!training) return;
     hn->grads = arena_f32(&hn->mem, hn->n_params);
     hn->m = arena_f32(&hn->mem, hn->n_params);
@@ -115,12 +125,12 @@ static void bind_mem(Hypernet *hn, bool training) {
 static Status allocate(Hypernet *hn, const HypernetLayout *at, HypernetInit opts) {
     HypernetActs acts;
     memset(&acts, 0, sizeof acts);
-    hn->tensors = calloc((size_t)at->n_tensors, sizeof *hn->tensors);
+    hn->tensors = calloc((size_t)(at->n_tensors + at->n_buffers), sizeof *hn->tensors);
     if (!hn->tensors) return status_error(E_ENV, "hypernetwork: no memory for its table");
     hn->mem = arena_measure("hypernetwork parameters");
-    bind_mem(hn, opts.training);
+    bind_mem(hn, at, opts.training);
     TRY(arena_commit(&hn->mem));
-    bind_mem(hn, opts.training);
+    bind_mem(hn, at, opts.training);
     hn->acts = arena_measure("hypernetwork activations");
     arena_alloc(&hn->acts, sizeof acts);
     bind_acts(&acts, &hn->acts, &hn->cfg, opts.max_tasks, opts.training);
@@ -128,6 +138,16 @@ static Status allocate(Hypernet *hn, const HypernetLayout *at, HypernetInit opts
     hn->saved = arena_alloc(&hn->acts, sizeof acts);
     bind_acts(hn->saved, &hn->acts, &hn->cfg, opts.max_tasks, opts.training);
     return OK;
+}
+
+/* ENCODER_ONEHOT: layers and modules are told apart by unit vectors. */
+static void place_units(float *x, int64_t n) {
+    for (int64_t i = 0; i < n * n; i++) x[i] = i % (n + 1) == 0;
+}
+
+void hypernet_settle(Hypernet *hn, bool keep) {
+    size_t bytes = (size_t)hn->saved->at.n_buffer_numbers * sizeof(float);
+    memcpy(keep ? hn->settled : hn->buffers, keep ? hn->buffers : hn->settled, bytes);
 }
 
 Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, HypernetInit opts) {
@@ -139,6 +159,7 @@ Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, Hyper
     hypernet_layout(&at, NULL, cfg);
     hn->cfg = *cfg;
     hn->n_tensors = at.n_tensors;
+    hn->n_buffers = at.n_buffers;
     hn->max_tasks = opts.max_tasks;
     Status st = allocate(hn, &at, opts);
     if (!status_is_ok(st)) {
@@ -150,7 +171,12 @@ Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, Hyper
     if (cfg->learned_offset)
         hn->output = (HypernetOutput){
             .on = true, .in_training = true, .scale = 1.0f, .shift = hn->params + hn->saved->at.offset};
-    rotary_table(hn->saved->rotary, cfg->rank, cfg->latent);
+    hypernet_settle(hn, true);
+    rotary_table(hn->saved->rotary, cfg->rank, hypernet_widths(cfg).trunk);
+    if (cfg->encoder == ENCODER_ONEHOT) {
+        place_units(hn->saved->depth, cfg->n_layers);
+        place_units(hn->saved->type, cfg->n_modules);
+    }
     Rows n = count_rows(cfg, opts.max_tasks);
     int64_t most = n.n2 > cfg->rank ? n.n2 : cfg->rank;
     for (int64_t i = 0; opts.training && i < most; i++) hn->saved->ones[i] = 1.0f;
@@ -167,7 +193,7 @@ void hypernet_free(Hypernet *hn) {
 
 /* ---- blocks ---- */
 
-static SiluDropoutOpts dropout(const Hypernet *hn, unsigned site, bool on) {
+SiluDropoutOpts hypernet_dropout(const Hypernet *hn, unsigned site, bool on) {
     HypernetRun run = hn->saved->run;
     SiluDropoutOpts o = {.p = on && run.train ? (float)hn->cfg.dropout : 0.0f,
                          .seed = run.seed,
@@ -176,42 +202,39 @@ static SiluDropoutOpts dropout(const Hypernet *hn, unsigned site, bool on) {
 }
 
 static SiluDropoutOpts dropout_alone(const Hypernet *hn, unsigned site) {
-    SiluDropoutOpts o = dropout(hn, site, true);
+    SiluDropoutOpts o = hypernet_dropout(hn, site, true);
     o.identity = true;
     return o;
 }
 
-/* y [n,out] = x [n,in] W^T + b. b NULL: none. */
-static Status linear_fwd(const Hypernet *hn, Device *dev, float *y, const float *x, const float *w,
-                         const float *b, int64_t n, int64_t in, int64_t out) {
+Status hypernet_linear_fwd(const Hypernet *hn, Device *dev, float *y, const float *x, const float *w,
+                           const float *b, int64_t n, int64_t in, int64_t out) {
     GemmOpts o = {.tb = TRANS, .alpha = 1.0f, .bias = b, .dtype = hn->dtype};
     return gemm(dev, matrix(y, n, out), matrix((float *)x, n, in), matrix((float *)w, out, in), o);
 }
 
-/* dW [out,in] += dy^T x, db [out] += column sums of dy. */
-static Status linear_bwd_weight(const Hypernet *hn, Device *dev, float *dw, float *db, const float *dy,
-                                const float *x, int64_t n, int64_t in, int64_t out) {
+Status hypernet_linear_bwd_weight(const Hypernet *hn, Device *dev, float *dw, float *db, const float *dy,
+                                  const float *x, int64_t n, int64_t in, int64_t out) {
     GemmOpts w = {.ta = TRANS, .alpha = 1.0f, .beta = 1.0f, .dtype = hn->dtype},
              b = {.alpha = 1.0f, .beta = 1.0f};
     TRY(gemm(dev, matrix(dw, out, in), matrix((float *)dy, n, out), matrix((float *)x, n, in), w));
     return gemm(dev, matrix(db, 1, out), matrix(hn->saved->ones, 1, n), matrix((float *)dy, n, out), b);
 }
 
-/* dx [n,in] = dy [n,out] W. */
-static Status linear_bwd_input(const Hypernet *hn, Device *dev, float *dx, const float *dy, const float *w,
-                               int64_t n, int64_t in, int64_t out) {
+Status hypernet_linear_bwd_input(const Hypernet *hn, Device *dev, float *dx, const float *dy, const float *w,
+                                 int64_t n, int64_t in, int64_t out) {
     GemmOpts o = {.alpha = 1.0f, .dtype = hn->dtype};
     return gemm(dev, matrix(dx, n, in), matrix((float *)dy, n, out), matrix((float *)w, out, in), o);
 }
 
-static Status norm_fwd(const Hypernet *hn, Device *dev, float *y, float *stats, const float *x, int slot,
-                       int64_t n, int64_t c) {
+Status hypernet_norm_fwd(const Hypernet *hn, Device *dev, float *y, float *stats, const float *x, int slot,
+                         int64_t n, int64_t c) {
     return layernorm_fwd(dev, matrix(y, n, c), matrix(stats, n, 2), matrix((float *)x, n, c),
                          vector(param(hn, slot), c), vector(param(hn, slot + 1), c), LAYERNORM_EPS);
 }
 
-static Status norm_bwd(const Hypernet *hn, Device *dev, float *dx, const float *dy, const float *x,
-                       float *stats, int slot, int64_t n, int64_t c) {
+Status hypernet_norm_bwd(const Hypernet *hn, Device *dev, float *dx, const float *dy, const float *x,
+                         float *stats, int slot, int64_t n, int64_t c) {
     return layernorm_bwd(dev, matrix(dx, n, c), vector(grad(hn, slot), c), vector(grad(hn, slot + 1), c),
                          matrix((float *)dy, n, c), matrix((float *)x, n, c), vector(param(hn, slot), c),
                          matrix(stats, n, 2));
@@ -219,17 +242,17 @@ static Status norm_bwd(const Hypernet *hn, Device *dev, float *dx, const float *
 
 static Status mlp_fwd(const Hypernet *hn, Device *dev, const MlpActs *a, const float *x, MlpSpec p, int64_t n,
                       int64_t out) {
-    int64_t d = hn->cfg.latent;
+    int64_t d = hypernet_widths(&hn->cfg).trunk;
     if (p.norm >= 0)
-        TRY(norm_fwd(hn, dev, a->xn, a->stats, x, p.norm, n, d));
+        TRY(hypernet_norm_fwd(hn, dev, a->xn, a->stats, x, p.norm, n, d));
     else
         TRY(silu_dropout_fwd(dev, matrix(a->xn, n, d), matrix((float *)x, n, d), dropout_alone(hn, p.site)));
-    TRY(linear_fwd(hn, dev, a->h1, a->xn, param(hn, p.w1), param(hn, p.w1 + 1), n, d, 4 * d));
+    TRY(hypernet_linear_fwd(hn, dev, a->h1, a->xn, param(hn, p.w1), param(hn, p.w1 + 1), n, d, 4 * d));
     TRY(silu_dropout_fwd(dev, matrix(a->a1, n, 4 * d), matrix(a->h1, n, 4 * d),
-                         dropout(hn, p.site + 1, true)));
-    TRY(linear_fwd(hn, dev, a->h2, a->a1, param(hn, p.w2), param(hn, p.w2 + 1), n, 4 * d, out));
+                         hypernet_dropout(hn, p.site + 1, true)));
+    TRY(hypernet_linear_fwd(hn, dev, a->h2, a->a1, param(hn, p.w2), param(hn, p.w2 + 1), n, 4 * d, out));
     TRY(silu_dropout_fwd(dev, matrix(a->y, n, out), matrix(a->h2, n, out),
-                         dropout(hn, p.site + 2, p.drop_out)));
+                         hypernet_dropout(hn, p.site + 2, p.drop_out)));
     if (p.residual) rows_add(dev, a->y, x, n * out);
     return OK;
 }
@@ -237,18 +260,18 @@ static Status mlp_fwd(const Hypernet *hn, Device *dev, const MlpActs *a, const f
 /* dx [n,D] from dy [n,out]; x is the block's input; parameter gradients are added to. dx is not dy. */
 static Status mlp_bwd(const Hypernet *hn, Device *dev, float *dx, const float *dy, const MlpActs *a,
                       const float *x, MlpSpec p, int64_t n, int64_t out) {
-    int64_t d = hn->cfg.latent;
+    int64_t d = hypernet_widths(&hn->cfg).trunk;
     float *dh2 = hn->saved->gt, *dh1 = hn->saved->wide;
     TRY(silu_dropout_bwd(dev, matrix(dh2, n, out), matrix((float *)dy, n, out), matrix(a->h2, n, out),
-                         dropout(hn, p.site + 2, p.drop_out)));
-    TRY(linear_bwd_weight(hn, dev, grad(hn, p.w2), grad(hn, p.w2 + 1), dh2, a->a1, n, 4 * d, out));
-    TRY(linear_bwd_input(hn, dev, dh1, dh2, param(hn, p.w2), n, 4 * d, out));
+                         hypernet_dropout(hn, p.site + 2, p.drop_out)));
+    TRY(hypernet_linear_bwd_weight(hn, dev, grad(hn, p.w2), grad(hn, p.w2 + 1), dh2, a->a1, n, 4 * d, out));
+    TRY(hypernet_linear_bwd_input(hn, dev, dh1, dh2, param(hn, p.w2), n, 4 * d, out));
     TRY(silu_dropout_bwd(dev, matrix(dh1, n, 4 * d), matrix(dh1, n, 4 * d), matrix(a->h1, n, 4 * d),
-                         dropout(hn, p.site + 1, true)));
-    TRY(linear_bwd_weight(hn, dev, grad(hn, p.w1), grad(hn, p.w1 + 1), dh1, a->xn, n, d, 4 * d));
-    TRY(linear_bwd_input(hn, dev, dx, dh1, param(hn, p.w1), n, d, 4 * d));
+                         hypernet_dropout(hn, p.site + 1, true)));
+    TRY(hypernet_linear_bwd_weight(hn, dev, grad(hn, p.w1), grad(hn, p.w1 + 1), dh1, a->xn, n, d, 4 * d));
+    TRY(hypernet_linear_bwd_input(hn, dev, dx, dh1, param(hn, p.w1), n, d, 4 * d));
     if (p.norm >= 0)
-        TRY(norm_bwd(hn, dev, dx, dx, x, a->stats, p.norm, n, d));
+        TRY(hypernet_norm_bwd(hn, dev, dx, dx, x, a->stats, p.norm, n, d));
     else
         TRY(silu_dropout_bwd(dev, matrix(dx, n, d), matrix(dx, n, d), matrix((float *)x, n, d),
                              dropout_alone(hn, p.site)));
@@ -355,17 +378,19 @@ static void make_set(LoraSet *out, const Hypernet *hn, Device *dev, Rows n) {
 
 /* ---- forward ---- */
 
-static Status encode(const Hypernet *hn, Device *dev, Tensor embeddings) {
+static Status encode(Hypernet *hn, Device *dev, Tensor embeddings) {
     const HypernetConfig *cfg = &hn->cfg;
     const HypernetActs *s = hn->saved;
-    int64_t d = cfg->latent, e = cfg->embed, t = s->tasks;
+    HypernetWidths w = hypernet_widths(cfg);
+    int64_t e = cfg->embed, t = s->tasks, l = cfg->n_layers, m = cfg->n_modules;
     for (int64_t i = 0; i < t; i++)
         memcpy(s->e + i * e, tensor_f32(embeddings) + i * embeddings.ld, (size_t)e * sizeof(float));
-    TRY(linear_fwd(hn, dev, s->task_h, s->e, param(hn, TASK_W), param(hn, TASK_B), t, e, d / 2));
-    TRY(norm_fwd(hn, dev, s->task, s->task_stats, s->task_h, TASK_NORM_W, t, d / 2));
-    TRY(norm_fwd(hn, dev, s->depth, s->depth_stats, param(hn, DEPTH), DEPTH_NORM_W, cfg->n_layers, d / 4));
-    TRY(norm_fwd(hn, dev, s->type, s->type_stats, param(hn, TYPE), TYPE_NORM_W, cfg->n_modules, d / 4));
-    rows_concat(dev, s->x0, s->task, s->depth, s->type, t, cfg->n_layers, cfg->n_modules, d);
+    TRY(hypernet_task_fwd(hn, dev));
+    if (cfg->encoder != ENCODER_ONEHOT) {
+        TRY(hypernet_norm_fwd(hn, dev, s->depth, s->depth_stats, param(hn, DEPTH), DEPTH_NORM_W, l, w.depth));
+        TRY(hypernet_norm_fwd(hn, dev, s->type, s->type_stats, param(hn, TYPE), TYPE_NORM_W, m, w.type));
+    }
+    rows_concat(dev, s->x0, s->task, s->depth, s->type, t, l, m, w);
     return OK;
 }
 
@@ -373,12 +398,12 @@ static Status encode(const Hypernet *hn, Device *dev, Tensor embeddings) {
 static Status ranks_fwd(const Hypernet *hn, Device *dev, Rows n) {
     const HypernetConfig *cfg = &hn->cfg;
     const HypernetActs *s = hn->saved;
-    int64_t d = cfg->latent, r = cfg->rank;
+    int64_t d = hypernet_widths(cfg).trunk, r = cfg->rank;
     if (!cfg->learned_positions) {
         rows_rotate(dev, s->s, s->mlp2.y, s->rotary, n.n1, r, d);
         return mlp_fwd(hn, dev, &s->mlp2_ranks, s->s, MLP2_RANKS, n.n2, d);
     }
-    TRY(norm_fwd(hn, dev, s->rank, s->rank_stats, param(hn, RANK), RANK_NORM_W, r, d));
+    TRY(hypernet_norm_fwd(hn, dev, s->rank, s->rank_stats, param(hn, RANK), RANK_NORM_W, r, d));
     TRY(mlp_fwd(hn, dev, &s->mlp2_ranks, s->rank, MLP2_RANKS, r, d));
     rows_add_rank(dev, s->s, s->mlp2.y, s->mlp2_ranks.y, n.n1, r, d);
     return OK;
@@ -394,7 +419,7 @@ static const float *head_trunk(const Hypernet *hn) {
 Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddings, HypernetRun run) {
     const HypernetConfig *cfg = &hn->cfg;
     HypernetActs *s = hn->saved;
-    int64_t d = cfg->latent;
+    int64_t d = hypernet_widths(cfg).trunk;
     CHECK(embeddings.ndim == 2 && embeddings.dtype == DT_F32 && embeddings.dim[1] == cfg->embed,
           "hypernetwork: embeddings [T,%lld] f32", (long long)cfg->embed);
     CHECK(embeddings.dim[0] >= 1 && embeddings.dim[0] <= hn->max_tasks,
@@ -403,13 +428,14 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
     CHECK(run.step >> 40 == 0, "hypernetwork: step beyond 2^40");
     s->tasks = embeddings.dim[0];
     s->run = run;
+    hn->commitment = 0;
     Rows n = count_rows(cfg, s->tasks);
     TRY(encode(hn, dev, embeddings));
     TRY(mlp_fwd(hn, dev, &s->mixer, s->x0, MIXER, n.n0, d));
     TRY(mlp_fwd(hn, dev, &s->mlp1, s->mixer.y, MLP1, n.n0, d));
     if (n.factors == 2) {
         float *e = hn->params + s->at.factors;
-        TRY(norm_fwd(hn, dev, s->factor, s->factor_stats, e, FACTOR_NORM_W, 2 * cfg->n_modules, d));
+        TRY(hypernet_norm_fwd(hn, dev, s->factor, s->factor_stats, e, FACTOR_NORM_W, 2 * cfg->n_modules, d));
         rows_add_factor(dev, s->v, s->mlp1.y, s->factor, cfg->n_modules, n.n0 / cfg->n_modules, d);
     }
     TRY(mlp_fwd(hn, dev, &s->mlp2, s->v, MLP2, n.n1, d));
@@ -427,7 +453,7 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
 static Status ranks_bwd(const Hypernet *hn, Device *dev, Rows n) {
     const HypernetConfig *cfg = &hn->cfg;
     const HypernetActs *s = hn->saved;
-    int64_t d = cfg->latent, r = cfg->rank;
+    int64_t d = hypernet_widths(cfg).trunk, r = cfg->rank;
     if (!cfg->learned_positions) {
         TRY(mlp_bwd(hn, dev, s->ga, s->gb, &s->mlp2_ranks, s->s, MLP2_RANKS, n.n2, d));
         rows_rotate_back(dev, s->gb, s->ga, s->rotary, n.n1, r, d);
@@ -436,7 +462,7 @@ static Status ranks_bwd(const Hypernet *hn, Device *dev, Rows n) {
     float *drank = s->small, *dx = s->small + r * d;
     rows_sum(dev, drank, s->gb, (RowSum){.n = r, .c = d, .ld = d, .si = 1, .na = n.n1, .sa = r, .nb = 1});
     TRY(mlp_bwd(hn, dev, dx, drank, &s->mlp2_ranks, s->rank, MLP2_RANKS, r, d));
-    TRY(norm_bwd(hn, dev, grad(hn, RANK), dx, param(hn, RANK), s->rank_stats, RANK_NORM_W, r, d));
+    TRY(hypernet_norm_bwd(hn, dev, grad(hn, RANK), dx, param(hn, RANK), s->rank_stats, RANK_NORM_W, r, d));
     rows_sum(dev, s->ga, s->gb, (RowSum){.n = n.n1, .c = d, .ld = d, .si = r, .na = 1, .nb = r, .sb = 1});
     memcpy(s->gb, s->ga, (size_t)(n.n1 * d) * sizeof(float));
     return OK;
@@ -445,15 +471,15 @@ static Status ranks_bwd(const Hypernet *hn, Device *dev, Rows n) {
 /* s->ga [N1,D], the gradient of mlp2's input -> s->gb [N0,D], that of mlp1's output. */
 static Status factors_bwd(const Hypernet *hn, Device *dev, Rows n) {
     const HypernetActs *s = hn->saved;
-    int64_t d = hn->cfg.latent, m = hn->cfg.n_modules, per = n.n0 / m;
+    int64_t d = hypernet_widths(&hn->cfg).trunk, m = hn->cfg.n_modules, per = n.n0 / m;
     if (n.factors == 1) {
         memcpy(s->gb, s->ga, (size_t)(n.n0 * d) * sizeof(float));
         return OK;
     }
     rows_sum(dev, s->small, s->ga,
              (RowSum){.n = 2 * m, .c = d, .ld = d, .si = per, .na = 1, .nb = per, .sb = 1});
-    TRY(norm_bwd(hn, dev, hn->grads + s->at.factors, s->small, hn->params + s->at.factors, s->factor_stats,
-                 FACTOR_NORM_W, 2 * m, d));
+    TRY(hypernet_norm_bwd(hn, dev, hn->grads + s->at.factors, s->small, hn->params + s->at.factors,
+                          s->factor_stats, FACTOR_NORM_W, 2 * m, d));
     for (int64_t i = 0; i < m; i++)
         rows_sum(dev, s->gb + i * per * d, s->ga + i * 2 * per * d,
                  (RowSum){.n = per, .c = d, .ld = d, .si = 1, .na = 2, .sa = per, .nb = 1});
@@ -481,40 +507,29 @@ static void offset_bwd(const Hypernet *hn, Device *dev) {
 static Status encode_bwd(const Hypernet *hn, Device *dev, Tensor d_embeddings) {
     const HypernetConfig *cfg = &hn->cfg;
     const HypernetActs *s = hn->saved;
-    int64_t d = cfg->latent, t = s->tasks, l = cfg->n_layers, m = cfg->n_modules, e = cfg->embed;
-    float *dtask = s->small, *ddepth = dtask + t * d / 2, *dtype = ddepth + l * d / 4;
-    rows_sum(
-        dev, dtask, s->gb,
-        (RowSum){.n = t, .c = d / 2, .ld = d, .from = 0, .si = l, .na = m, .sa = t * l, .nb = l, .sb = 1});
-    rows_sum(
-        dev, ddepth, s->gb,
-        (RowSum){
-            .n = l, .c = d / 4, .ld = d, .from = d / 2, .si = 1, .na = m, .sa = t * l, .nb = t, .sb = l});
-    rows_sum(dev, dtype, s->gb,
-             (RowSum){.n = m,
-                      .c = d / 4,
-                      .ld = d,
-                      .from = d / 2 + d / 4,
-                      .si = t * l,
-                      .na = t,
-                      .sa = l,
-                      .nb = l,
-                      .sb = 1});
-    TRY(norm_bwd(hn, dev, dtask, dtask, s->task_h, s->task_stats, TASK_NORM_W, t, d / 2));
-    TRY(norm_bwd(hn, dev, grad(hn, DEPTH), ddepth, param(hn, DEPTH), s->depth_stats, DEPTH_NORM_W, l, d / 4));
-    TRY(norm_bwd(hn, dev, grad(hn, TYPE), dtype, param(hn, TYPE), s->type_stats, TYPE_NORM_W, m, d / 4));
-    TRY(linear_bwd_weight(hn, dev, grad(hn, TASK_W), grad(hn, TASK_B), dtask, s->e, t, e, d / 2));
-    if (!d_embeddings.data) return OK;
-    CHECK(d_embeddings.ndim == 2 && d_embeddings.dim[0] == t && d_embeddings.dim[1] == e,
-          "hypernetwork: d_embeddings [T,E]");
-    return gemm(dev, d_embeddings, matrix(dtask, t, d / 2), matrix(param(hn, TASK_W), d / 2, e),
-                (GemmOpts){.alpha = 1.0f});
+    HypernetWidths w = hypernet_widths(cfg);
+    int64_t d = w.trunk, t = s->tasks, l = cfg->n_layers, m = cfg->n_modules;
+    float *dtask = s->small, *ddepth = dtask + t * w.task, *dtype = ddepth + l * w.depth;
+    rows_sum(dev, dtask, s->gb,
+             (RowSum){.n = t, .c = w.task, .ld = d, .si = l, .na = m, .sa = t * l, .nb = l, .sb = 1});
+    TRY(hypernet_task_bwd(hn, dev, dtask, d_embeddings));
+    if (cfg->encoder == ENCODER_ONEHOT) return OK;
+    RowSum of_depth = {.n = l, .c = w.depth, .ld = d, .from = w.task, .si = 1},
+           of_type = {.n = m, .c = w.type, .ld = d, .from = w.task + w.depth, .si = t * l};
+    of_depth.na = m, of_depth.sa = t * l, of_depth.nb = t, of_depth.sb = l;
+    of_type.na = t, of_type.sa = l, of_type.nb = l, of_type.sb = 1;
+    rows_sum(dev, ddepth, s->gb, of_depth);
+    rows_sum(dev, dtype, s->gb, of_type);
+    TRY(hypernet_norm_bwd(hn, dev, grad(hn, DEPTH), ddepth, param(hn, DEPTH), s->depth_stats, DEPTH_NORM_W, l,
+                          w.depth));
+    return hypernet_norm_bwd(hn, dev, grad(hn, TYPE), dtype, param(hn, TYPE), s->type_stats, TYPE_NORM_W, m,
+                             w.type);
 }
 
 Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings) {
     const HypernetConfig *cfg = &hn->cfg;
     const HypernetActs *s = hn->saved;
-    int64_t d = cfg->latent;
+    int64_t d = hypernet_widths(cfg).trunk;
     CHECK(s->run.train && s->tasks > 0, "hypernetwork: backward follows a training forward");
     Rows n = count_rows(cfg, s->tasks);
     zero(dev, hn->grads, s->at.n_trunk);

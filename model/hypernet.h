@@ -8,9 +8,12 @@
 #include "model/lora.h"
 
 typedef enum HypernetSize { HYPERNET_S, HYPERNET_M, HYPERNET_L } HypernetSize;
+/* From a task's embedding to the trunk's first numbers: model/hypernet_task.c. */
+typedef enum HypernetEncoder { ENCODER_LINEAR, ENCODER_ONEHOT, ENCODER_VQ, ENCODER_SOFTMAX } HypernetEncoder;
 
 typedef struct HypernetConfig {
     HypernetSize size;
+    HypernetEncoder encoder;
     int64_t embed, latent, head; /* E, D, H */
     int64_t rank, n_layers;
     int n_modules;
@@ -33,12 +36,12 @@ typedef enum HypernetFill {
     FILL_HEAD_BIAS    /* uniform; at an SFT start a standard LoRA start */
 } HypernetFill;
 
-/* One row of the parameter table. */
+/* One row of the table of parameters and buffers. */
 typedef struct HypernetTensor {
     char name[64]; /* the reference's names, e.g. "mlp1.mlp.1.weight" */
     int64_t dim[2];
     int ndim;
-    int64_t offset; /* elements into the flat span */
+    int64_t offset; /* elements into the flat span, of parameters or of buffers */
     bool decay;     /* weight decay applies (all of them: torch's AdamW default) */
     HypernetFill fill;
     int64_t fan_in;
@@ -61,18 +64,21 @@ typedef struct Hypernet {
     HypernetConfig cfg;
     DType dtype; /* of its products: DT_F32 (as initialised) or DT_BF16 */
     int64_t n_params;
-    HypernetTensor *tensors; /* owns */
-    int n_tensors;
+    HypernetTensor *tensors; /* owns: n_tensors parameters, then n_buffers buffers */
+    int n_tensors, n_buffers;
     float *params, *grads, *m, *v; /* view into mem; grads, m, v NULL when not training */
-    Arena mem;                     /* owns */
-    Arena acts;                    /* owns: one forward pass's activations, for max_tasks */
+    float *buffers, *settled; /* view into mem: ENCODER_VQ's codebook, in force and as of the last step */
+    bool commit;              /* the commitment is part of the loss: hypernet_backward adds its gradient */
+    double commitment;        /* ENCODER_VQ's loss in the last training forward; 0 elsewhere */
+    Arena mem;                /* owns */
+    Arena acts;               /* owns: one forward pass's activations, for max_tasks */
     int64_t max_tasks;
     struct HypernetActs *saved; /* view: what backward needs */
     HypernetOutput output;
 } Hypernet;
 
 typedef struct HypernetRun {
-    bool train; /* dropout on, activations kept for hypernet_backward */
+    bool train; /* dropout on, activations kept for hypernet_backward, the codebook moves */
     uint64_t seed, step;
 } HypernetRun;
 
@@ -95,6 +101,9 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
 /* Gradients of all parameters from the gradients of the last training forward's adapters; hn->grads
  * overwritten. d_embeddings [T,E]: NULL data when not wanted. */
 Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings);
+/* The end of a training step: what its forward passes made of the codebook stays, or (keep false: the
+ * optimizer took no step) goes. */
+void hypernet_settle(Hypernet *hn, bool keep);
 /* Switches the output stage on (not of a learned offset, whose stage is on): with numbers of its own (each,
  * shift), which start as 1 and 0, or without. */
 typedef struct HypernetOutputInit {
@@ -109,5 +118,8 @@ void hypernet_output_apply(const Hypernet *hn, Device *dev, const LoraSet *set);
 /* Row of the table by name; NULL if there is none. */
 const HypernetTensor *hypernet_find(const Hypernet *hn, const char *name);
 const char *hypernet_size_name(HypernetSize s);
+/* "linear", "onehot", "vq", "softmax"; E_INPUT for another name. */
+const char *hypernet_encoder_name(HypernetEncoder e);
+Status hypernet_encoder_parse(HypernetEncoder *out, const char *name);
 
 #endif

@@ -29,14 +29,14 @@ void rows_sum(Device *dev, float *out, const float *x, RowSum d) {
 }
 
 void rows_concat(Device *dev, float *x, const float *task, const float *depth, const float *type, int64_t t,
-                 int64_t l, int64_t m, int64_t d) {
-    size_t half = (size_t)(d / 2) * sizeof(float), quarter = half / 2;
+                 int64_t l, int64_t m, HypernetWidths w) {
+    int64_t d = w.trunk;
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (m * t * l * d > SMALL)
     for (int64_t i = 0; i < m * t * l; i++) {
         float *row = x + i * d;
-        memcpy(row, task + i / l % t * (d / 2), half);
-        memcpy(row + d / 2, depth + i % l * (d / 4), quarter);
-        memcpy(row + d / 2 + d / 4, type + i / (l * t) * (d / 4), quarter);
+        memcpy(row, task + i / l % t * w.task, (size_t)w.task * sizeof(float));
+        memcpy(row + w.task, depth + i % l * w.depth, (size_t)w.depth * sizeof(float));
+        memcpy(row + w.task + w.depth, type + i / (l * t) * w.type, (size_t)w.type * sizeof(float));
     }
 }
 

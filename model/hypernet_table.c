@@ -7,13 +7,51 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Random streams of one seed: "HI" in the top bits; below, the tensor's number, or A_START + module. */
-static const uint64_t INIT_STREAM = (uint64_t)0x4849 << 48, A_START = 1 << 20;
+/* Random streams of one seed: "HI" in the top bits; below, the tensor's number, or A_START + module, or
+ * CODEBOOK. */
+static const uint64_t INIT_STREAM = (uint64_t)0x4849 << 48, A_START = 1 << 20, CODEBOOK = 1 << 21;
+
+/* The reference's. */
+enum { ONEHOT_CLASSES = 64, CODES = 32, MLP_FACTOR = 4 };
 
 const char *hypernet_size_name(HypernetSize s) {
     static const char *const names[] = {[HYPERNET_S] = "S", [HYPERNET_M] = "M", [HYPERNET_L] = "L"};
     CHECK((unsigned)s < sizeof names / sizeof *names, "hypernetwork size %d", (int)s);
     return names[s];
+}
+
+static const char *const encoder_names[] = {[ENCODER_LINEAR] = "linear",
+                                            [ENCODER_ONEHOT] = "onehot",
+                                            [ENCODER_VQ] = "vq",
+                                            [ENCODER_SOFTMAX] = "softmax"};
+enum { N_ENCODERS = sizeof encoder_names / sizeof *encoder_names };
+
+const char *hypernet_encoder_name(HypernetEncoder e) {
+    CHECK((unsigned)e < N_ENCODERS, "task encoder %d", (int)e);
+    return encoder_names[e];
+}
+
+Status hypernet_encoder_parse(HypernetEncoder *out, const char *name) {
+    for (int i = 0; i < N_ENCODERS; i++)
+        if (strcmp(name, encoder_names[i]) == 0) {
+            *out = (HypernetEncoder)i;
+            return OK;
+        }
+    return status_error(E_INPUT, "task encoder '%.60s'; expected linear, onehot, vq or softmax", name);
+}
+
+HypernetWidths hypernet_widths(const HypernetConfig *cfg) {
+    int64_t half = cfg->latent / 2, quarter = cfg->latent / 4;
+    HypernetWidths w = {.task = half, .depth = quarter, .type = quarter};
+    if (cfg->encoder == ENCODER_ONEHOT)
+        w = (HypernetWidths){.task = ONEHOT_CLASSES, .depth = cfg->n_layers, .type = cfg->n_modules};
+    if (cfg->encoder != ENCODER_LINEAR) {
+        w.hidden = MLP_FACTOR * w.task;
+        w.out = cfg->encoder == ENCODER_SOFTMAX ? CODES : w.task;
+    }
+    if (cfg->encoder == ENCODER_VQ || cfg->encoder == ENCODER_SOFTMAX) w.codes = CODES;
+    w.trunk = w.task + w.depth + w.type;
+    return w;
 }
 
 int64_t hypernet_head_row(const HypernetConfig *cfg, LoraModule m) {
@@ -53,14 +91,36 @@ static int64_t row(HypernetLayout *out, HypernetTensor *tensors, const char *nam
 }
 
 void hypernet_layout(HypernetLayout *out, HypernetTensor *tensors, const HypernetConfig *cfg) {
-    int64_t D = cfg->latent, E = cfg->embed, H = cfg->head, L = cfg->n_layers, M = cfg->n_modules,
-            r = cfg->rank;
+    HypernetWidths w = hypernet_widths(cfg);
+    int64_t D = w.trunk, C = w.task, P = w.hidden, Z = w.out, K = w.codes, E = cfg->embed, H = cfg->head,
+            L = cfg->n_layers, M = cfg->n_modules, r = cfg->rank;
     char name[64];
     memset(out, 0, sizeof *out);
     for (int i = 0; i < N_SLOTS; i++) out->at[i] = -1;
+    for (int i = 0; i < N_BUFFERS; i++) out->buffer_at[i] = -1;
     out->factors = -1;
 #define X(slot, title, rows, columns, fill, fan) \
     out->at[slot] = row(out, tensors, title, rows, columns, fill, fan, LORA_MODULES);
+    switch (cfg->encoder) {
+    case ENCODER_LINEAR:
+        HYPERNET_TASK_LINEAR(X)
+        break;
+    case ENCODER_ONEHOT:
+        HYPERNET_TASK_MLP(X)
+        break;
+    case ENCODER_VQ:
+        HYPERNET_TASK_MLP(X)
+        HYPERNET_TASK_NORM(X)
+        break;
+    case ENCODER_SOFTMAX:
+        HYPERNET_TASK_MLP(X)
+        HYPERNET_TASK_CODES(X)
+        HYPERNET_TASK_NORM(X)
+        break;
+    }
+    if (cfg->encoder != ENCODER_ONEHOT) {
+        HYPERNET_PLACES(X)
+    }
     HYPERNET_TRUNK(X)
     if (cfg->size != HYPERNET_L) {
         out->factors = out->n_params;
@@ -92,6 +152,14 @@ void hypernet_layout(HypernetLayout *out, HypernetTensor *tensors, const Hyperne
         snprintf(name, sizeof name, "offset.%s.%s", lora_module_name(m), i % 2 ? "Bt" : "A");
         row(out, tensors, name, L * r, i % 2 ? cfg->out[m] : cfg->in[m], FILL_ZERO, 0, LORA_MODULES);
     }
+    if (cfg->encoder != ENCODER_VQ) return;
+    HypernetLayout b = {.n_tensors = out->n_tensors}; /* rows of their own span */
+#define X(slot, title, rows, columns) \
+    out->buffer_at[slot] = row(&b, tensors, title, rows, columns, FILL_ZERO, 0, LORA_MODULES);
+    HYPERNET_BUFFERS(X)
+#undef X
+    out->n_buffers = b.n_tensors - out->n_tensors;
+    out->n_buffer_numbers = b.n_params;
 }
 
 static Status in_range(const char *what, int64_t value, int64_t max) {
@@ -110,6 +178,14 @@ static Status check_config(const HypernetConfig *cfg) {
     if (cfg->latent % 4 != 0)
         return status_error(E_INPUT, "hypernetwork: the latent size is %lld; expected a multiple of 4",
                             (long long)cfg->latent);
+    if ((unsigned)cfg->encoder >= N_ENCODERS)
+        return status_error(E_INPUT, "hypernetwork: task encoder %d; expected 0 to %d", (int)cfg->encoder,
+                            N_ENCODERS - 1);
+    if (cfg->size == HYPERNET_S && !cfg->learned_positions && hypernet_widths(cfg).trunk % 2 != 0)
+        return status_error(E_INPUT,
+                            "hypernetwork: rotary positions need an even width; with the onehot task encoder "
+                            "it is 64 + layers + modules = %lld: choose learned positions",
+                            (long long)hypernet_widths(cfg).trunk);
     if ((unsigned)cfg->size > HYPERNET_L)
         return status_error(E_INPUT, "hypernetwork: size %d; expected S, M or L", (int)cfg->size);
     if (!(cfg->dropout >= 0.0f && cfg->dropout < 1.0f))
@@ -212,4 +288,11 @@ void hypernet_fill(Hypernet *hn, Device *dev, bool sft_start, uint64_t seed) {
         else
             fill_uniform(dev, x, n, 1.0 / sqrt((double)t->fan_in), seed, stream);
     }
+    if (hn->cfg.encoder != ENCODER_VQ) return;
+    /* counts are 0, the averages start as the codes */
+    HypernetWidths w = hypernet_widths(&hn->cfg);
+    const int64_t *at = hn->saved->at.buffer_at;
+    fill_normal(hn->buffers + at[VQ_CODES], w.task * w.codes, seed, INIT_STREAM | CODEBOOK);
+    memcpy(hn->buffers + at[VQ_AVERAGES], hn->buffers + at[VQ_CODES],
+           (size_t)(w.task * w.codes) * sizeof(float));
 }

@@ -1,6 +1,7 @@
 #include "train/ckpt.h"
 #include "base/json.h"
 #include "data/safetensors.h"
+#include "train/names.h"
 
 #include <limits.h>
 #include <math.h>
@@ -24,6 +25,11 @@ static char *info_text(const CkptInfo *info) {
     cJSON_AddStringToObject(j, "model", info->model);
     cJSON_AddStringToObject(j, "encoder", info->encoder);
     cJSON_AddStringToObject(j, "prompt", info->prompt);
+    cJSON_AddStringToObject(j, "source", info->embedding);
+    if (info->tasks)
+        cJSON_AddItemToObject(j, "tasks",
+                              cJSON_CreateStringArray((const char *const *)info->tasks, (int)c->embed));
+    cJSON_AddStringToObject(j, "task_encoder", hypernet_encoder_name(c->encoder));
     cJSON_AddNumberToObject(j, "step", (double)info->step);
     cJSON_AddStringToObject(j, "size", hypernet_size_name(c->size));
     cJSON_AddNumberToObject(j, "embedding", (double)c->embed);
@@ -51,6 +57,41 @@ static Status get_text(char **out, const cJSON *j, const char *key, const char *
     return *out ? OK : status_error(E_ENV, "out of memory");
 }
 
+/* A text that earlier checkpoints lack. */
+static Status text_or(const char **out, const cJSON *j, const char *key, const char *absent,
+                      const char *where) {
+    *out = absent;
+    return cJSON_GetObjectItemCaseSensitive(j, key) ? json_get_string(out, j, key, where) : OK;
+}
+
+/* The source of embeddings; embed and encoder are known. */
+static Status parse_source(CkptInfo *info, const cJSON *j, const char *where) {
+    const char *source;
+    const cJSON *tasks;
+    TRY(text_or(&source, j, "source", "encoder", where));
+    if (!names_is_choice("encoder|llm|onehot", source))
+        return status_error(E_INPUT, "%s: key 'source': expected encoder, llm or onehot, found '%.60s'",
+                            where, source);
+    info->embedding = strdup(source);
+    if (!info->embedding) return status_error(E_ENV, "out of memory");
+    if (strcmp(source, "onehot") != 0) return OK;
+    TRY(json_get_array(&tasks, j, "tasks", where));
+    int64_t n = cJSON_GetArraySize(tasks);
+    bool good = n == info->hypernet.embed;
+    for (const cJSON *t = tasks->child; t; t = t->next) good = good && cJSON_IsString(t);
+    if (!good)
+        return status_error(E_INPUT, "%s: key 'tasks': expected the names of %lld tasks", where,
+                            (long long)info->hypernet.embed);
+    info->tasks = calloc((size_t)n, sizeof *info->tasks);
+    if (!info->tasks) return status_error(E_ENV, "out of memory");
+    const cJSON *t = tasks->child;
+    for (int64_t i = 0; i < n; i++, t = t->next) {
+        info->tasks[i] = strdup(t->valuestring);
+        if (!info->tasks[i]) return status_error(E_ENV, "out of memory");
+    }
+    return OK;
+}
+
 static Status parse_modules(HypernetConfig *c, const cJSON *j, const char *where) {
     const cJSON *modules;
     TRY(json_get_object(&modules, j, "modules", where));
@@ -71,7 +112,7 @@ static Status parse_modules(HypernetConfig *c, const cJSON *j, const char *where
 
 static Status parse_info(CkptInfo *info, const cJSON *j, const char *where) {
     HypernetConfig *c = &info->hypernet;
-    const char *size;
+    const char *size, *task_encoder;
     TRY(get_text(&info->model, j, "model", where));
     TRY(get_text(&info->encoder, j, "encoder", where));
     TRY(get_text(&info->prompt, j, "prompt", where));
@@ -81,6 +122,9 @@ static Status parse_info(CkptInfo *info, const cJSON *j, const char *where) {
     if (strcmp(size, hypernet_size_name(c->size)) != 0)
         return status_error(E_INPUT, "%s: key 'size': expected S, M or L, found '%s'", where, size);
     TRY(json_get_int(&c->embed, j, "embedding", 1, 1 << 20, where));
+    TRY(text_or(&task_encoder, j, "task_encoder", "linear", where));
+    TRY(status_wrap(hypernet_encoder_parse(&c->encoder, task_encoder), "%s", where));
+    TRY(parse_source(info, j, where));
     TRY(json_get_int(&c->latent, j, "latent", 4, 1 << 16, where));
     TRY(json_get_int(&c->head, j, "head", 1, 1 << 16, where));
     TRY(json_get_int(&c->rank, j, "rank", 1, LORA_MAX_RANK, where));
@@ -99,6 +143,9 @@ void ckpt_info_free(CkptInfo *info) {
     free(info->model);
     free(info->encoder);
     free(info->prompt);
+    free(info->embedding);
+    for (int64_t i = 0; info->tasks && i < info->hypernet.embed; i++) free(info->tasks[i]);
+    free(info->tasks);
     memset(info, 0, sizeof *info);
 }
 
@@ -147,10 +194,11 @@ Status ckpt_info(CkptInfo *out, const char *ckpt) {
     return s;
 }
 
-static Status read_span(float *span, const Hypernet *hn, const SafeTensors *st, const char *prefix) {
+/* The n rows of the table from t on. */
+static Status read_span(float *span, const HypernetTensor *t, int n, const SafeTensors *st,
+                        const char *prefix) {
     char name[96];
-    for (int i = 0; i < hn->n_tensors; i++) {
-        const HypernetTensor *t = &hn->tensors[i];
+    for (; n > 0; n--, t++) {
         Tensor x;
         snprintf(name, sizeof name, "%s%s", prefix, t->name);
         TRY(safetensors_get(&x, st, name, t->ndim, t->dim));
@@ -260,8 +308,8 @@ static Status load_moments(Hypernet *hn, const char *dir) {
     Status s = safetensors_open(&st, path);
     free(path);
     TRY(s);
-    s = read_span(hn->m, hn, &st, "m.");
-    if (status_is_ok(s)) s = read_span(hn->v, hn, &st, "v.");
+    s = read_span(hn->m, hn->tensors, hn->n_tensors, &st, "m.");
+    if (status_is_ok(s)) s = read_span(hn->v, hn->tensors, hn->n_tensors, &st, "v.");
     safetensors_close(&st);
     return s;
 }
@@ -271,7 +319,9 @@ Status ckpt_load(Hypernet *hn, const char *ckpt) {
     char *dir;
     TRY(open_params(&st, &dir, ckpt));
     Status s = check_files(dir, hn->m != NULL);
-    if (status_is_ok(s)) s = read_span(hn->params, hn, &st, "");
+    if (status_is_ok(s)) s = read_span(hn->params, hn->tensors, hn->n_tensors, &st, "");
+    if (status_is_ok(s)) s = read_span(hn->buffers, hn->tensors + hn->n_tensors, hn->n_buffers, &st, "");
+    if (status_is_ok(s)) hypernet_settle(hn, true);
     if (status_is_ok(s)) s = read_output(hn, &st);
     safetensors_close(&st);
     if (status_is_ok(s) && hn->m) s = load_moments(hn, dir);
@@ -279,17 +329,16 @@ Status ckpt_load(Hypernet *hn, const char *ckpt) {
     return s;
 }
 
-/* Adds one entry a tensor of the table over a span. names: room for n_tensors names. */
-static int64_t list_span(SafeEntry *e, char (*names)[96], const Hypernet *hn, float *span,
+/* Adds one entry for each of the n rows of the table from t on. names: room for n names. */
+static int64_t list_span(SafeEntry *e, char (*names)[96], const HypernetTensor *t, int n, float *span,
                          const char *prefix) {
-    for (int i = 0; i < hn->n_tensors; i++) {
-        const HypernetTensor *t = &hn->tensors[i];
+    for (int i = 0; i < n; i++, t++) {
         snprintf(names[i], 96, "%s%s", prefix, t->name);
         e[i].name = names[i];
         e[i].tensor = t->ndim == 1 ? tensor_1d(span + t->offset, DT_F32, t->dim[0])
                                    : tensor_2d(span + t->offset, DT_F32, t->dim[0], t->dim[1]);
     }
-    return hn->n_tensors;
+    return n;
 }
 
 static Status write_file(const char *dir, const char *name, const SafeEntry *e, int64_t n,
@@ -302,20 +351,21 @@ static Status write_file(const char *dir, const char *name, const SafeEntry *e, 
 }
 
 Status ckpt_write(const char *dir, const Hypernet *hn, const CkptInfo *info) {
-    int64_t n = 2 * (int64_t)hn->n_tensors + 4 * LORA_MODULES + 1;
+    int64_t n = 2 * (int64_t)hn->n_tensors + hn->n_buffers + 4 * LORA_MODULES + 1;
     SafeEntry *e = malloc((size_t)n * sizeof *e);
     char(*names)[96] = malloc((size_t)n * sizeof *names);
     char *text = info_text(info);
     Status s = e && names && text ? OK : status_error(E_ENV, "out of memory");
     if (status_is_ok(s)) {
         SafeMeta meta = {"t2l", text};
-        int64_t k = list_span(e, names, hn, hn->params, "");
+        int64_t k = list_span(e, names, hn->tensors, hn->n_tensors, hn->params, "");
+        k += list_span(e + k, names + k, hn->tensors + hn->n_tensors, hn->n_buffers, hn->buffers, "");
         k += list_output(e + k, names + k, (Hypernet *)hn);
         s = write_file(dir, "hypernet.safetensors", e, k, &meta, 1);
     }
     if (status_is_ok(s) && hn->m) {
-        int64_t k = list_span(e, names, hn, hn->m, "m.");
-        k += list_span(e + k, names + k, hn, hn->v, "v.");
+        int64_t k = list_span(e, names, hn->tensors, hn->n_tensors, hn->m, "m.");
+        k += list_span(e + k, names + k, hn->tensors, hn->n_tensors, hn->v, "v.");
         s = write_file(dir, "optimizer.safetensors", e, k, NULL, 0);
     }
     cJSON_free(text);

@@ -45,6 +45,8 @@ static const Key keys[] = {
       "reference"),
 
     C(hypernet.size, "\"L\"", "S|M|L", "shape of the heads", "paper, 3"),
+    C(hypernet.encoder, "\"linear\"", "linear|onehot|vq|softmax",
+      "task encoder: linear, one of 64 classes, the nearest of 32 codes, a mixture of 32 codes", "reference"),
     I(hypernet.latent, "128", 4, 65536, "latent width, a multiple of 4", "reference"),
     I(hypernet.head, "512", 1, 1048576, "width of the heads' input", "reference"),
     N(hypernet.dropout, "0.05", 0, 0.99, "dropout inside the hypernetwork", "reference"),
@@ -73,6 +75,11 @@ static const Key keys[] = {
       "what the base model sees: the input alone, the task's instruction before it, either, or the "
       "definition "
       "with a request for a bare answer",
+      "reference"),
+    C(data.embedding, "\"encoder\"", "encoder|llm|onehot",
+      "of a description: by the key encoder's model, or the base model's last hidden state; onehot: of the "
+      "task's number, "
+      "no text",
       "reference"),
     N(data.swap, "0", 0, 1, "share of prompts with an instruction that get the adapter of any task",
       "chosen"),
@@ -430,6 +437,16 @@ static Status check_together(const Config *c, const char *where) {
     if (c->hypernet.offset_learn && !*c->hypernet.offset)
         return status_error(E_INPUT, "%s: key 'hypernet.offset_learn': there is no hypernet.offset to train",
                             where);
+    bool onehot = strcmp(c->data.embedding, "onehot") == 0;
+    if (onehot && *c->recon.embeddings)
+        return status_error(
+            E_INPUT, "%s: key 'recon.embeddings': data.embedding=onehot embeds no descriptions", where);
+    if (onehot && strcmp(c->hypernet.task_start, "random") != 0)
+        return status_error(
+            E_INPUT,
+            "%s: key 'hypernet.task_start': data.embedding=onehot has no descriptions to start "
+            "from; set it to random",
+            where);
     for (int i = 0; c->shapes.layers && i < c->lora.modules.n; i++) {
         bool found = false;
         for (int j = 0; j < c->shapes.n; j++)

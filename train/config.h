@@ -33,7 +33,7 @@ typedef struct Config {
     int64_t seed;
     const char *model, *encoder, *dtype;
     struct {
-        const char *size, *task_start, *rank_positions, *offset;
+        const char *size, *encoder, *task_start, *rank_positions, *offset;
         bool offset_learn;
         int64_t latent, head;
         double dropout;
@@ -44,7 +44,7 @@ typedef struct Config {
         ConfigModules modules;
     } lora;
     struct {
-        const char *tasks, *task, *heldout, *prompt;
+        const char *tasks, *task, *heldout, *prompt, *embedding;
         double swap;
         int64_t max_tokens, max_tasks;
     } data;

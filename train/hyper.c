@@ -9,7 +9,10 @@ static HypernetSize size_of(const char *s) {
 }
 
 static Status set_config(HypernetConfig *h, const Config *cfg, const AdapterShape *shape, int64_t embed) {
+    HypernetEncoder encoder;
+    TRY(hypernet_encoder_parse(&encoder, cfg->hypernet.encoder));
     *h = (HypernetConfig){.size = size_of(cfg->hypernet.size),
+                          .encoder = encoder,
                           .embed = embed,
                           .latent = cfg->hypernet.latent,
                           .head = cfg->hypernet.head,
@@ -94,6 +97,26 @@ Status hyper_info(CkptInfo *out, const Config *cfg, const AdapterShape *shape, i
     out->model = strdup(cfg->model);
     out->encoder = strdup(cfg->encoder);
     out->prompt = strdup(cfg->data.prompt);
+    out->embedding = strdup(cfg->data.embedding);
     out->lora_alpha = cfg->lora.alpha;
-    return out->model && out->encoder && out->prompt ? OK : status_error(E_ENV, "out of memory");
+    return out->model && out->encoder && out->prompt && out->embedding ? OK
+                                                                       : status_error(E_ENV, "out of memory");
+}
+
+bool hyper_is_onehot(const Config *cfg) {
+    return strcmp(cfg->data.embedding, "onehot") == 0;
+}
+
+bool hyper_is_llm(const Config *cfg) {
+    return strcmp(cfg->data.embedding, "llm") == 0;
+}
+
+Status hyper_tasks(CkptInfo *info, const char *const *names, int64_t n) {
+    info->tasks = calloc((size_t)n, sizeof *info->tasks);
+    bool whole = info->tasks != NULL;
+    for (int64_t i = 0; whole && i < n; i++) {
+        info->tasks[i] = strdup(names[i]);
+        whole = info->tasks[i] != NULL;
+    }
+    return whole ? OK : status_error(E_ENV, "out of memory");
 }

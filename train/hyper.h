@@ -12,4 +12,10 @@ Status hyper_info(CkptInfo *out, const Config *cfg, const AdapterShape *shape, i
  * in training. E_INPUT when it is not of this rank, these modules, shapes and this scale. */
 Status hyper_offset(Hypernet *hn, const char *dir, const AdapterShape *shape);
 
+/* data.embedding. */
+bool hyper_is_onehot(const Config *cfg);
+bool hyper_is_llm(const Config *cfg);
+/* onehot: the tasks' names into info, number by number. */
+Status hyper_tasks(CkptInfo *info, const char *const *names, int64_t n);
+
 #endif

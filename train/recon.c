@@ -4,7 +4,7 @@
 #include "data/embeddings.h"
 #include "data/tasks.h"
 #include "kernels/ops.h"
-#include "model/encoder.h"
+#include "model/embedder.h"
 #include "train/hyper.h"
 #include "train/optimizer.h"
 
@@ -164,9 +164,11 @@ static Status from_store(Recon *r, const Library *lib, const char *path, int64_t
             st = missing(path, lib->names[t], "embedding");
     }
     r->first[r->n_tasks] = r->n_embeddings;
-    if (status_is_ok(st) && strcmp(e.encoder, r->cfg->encoder) != 0)
-        st = status_error(E_INPUT, "%s: embeddings of %s, but encoder is %s", path, e.encoder,
-                          r->cfg->encoder);
+    bool llm = hyper_is_llm(r->cfg);
+    const char *want = llm ? r->cfg->model : r->cfg->encoder;
+    if (status_is_ok(st) && strcmp(e.encoder, want) != 0)
+        st = status_error(E_INPUT, "%s: embeddings of %s, but %s is %s", path, e.encoder,
+                          llm ? "model" : "encoder", want);
     for (int64_t i = 0; names && i < e.store.n; i++) free(names[i]);
     free(names);
     embeddings_close(&e);
@@ -180,9 +182,49 @@ static int64_t unseen_of(const Recon *r, const Task *task) {
     return task->n_unseen < most ? task->n_unseen : most;
 }
 
+/* data.embedding=onehot: a task's one row is its unit vector. */
+static Status from_numbers(Recon *r, int64_t *width) {
+    int64_t n = *width = r->n_embeddings = r->n_tasks;
+    r->embeddings = calloc((size_t)(n * n), sizeof(float));
+    if (!r->embeddings) return no_memory();
+    for (int64_t t = 0; t < n; t++) {
+        r->first[t] = t;
+        r->embeddings[t * n + t] = 1.0f;
+    }
+    r->first[n] = n;
+    return OK;
+}
+
+static Status embed_tasks(Recon *r, const Library *lib, const TaskSet *tasks, Embedder *encoder, bool quiet) {
+    int64_t width = embedder_width(encoder);
+    r->embeddings = malloc((size_t)(r->n_embeddings * width) * sizeof(float));
+    if (!r->embeddings) return no_memory();
+    Status st = OK;
+    Progress p = progress_begin("embed", "descriptions", r->n_embeddings, quiet);
+    for (int64_t t = 0; t < r->n_tasks && status_is_ok(st); t++) {
+        const Task *task = tasks_find(tasks, lib->names[t]);
+        st = embedder_embed(encoder, r->dev, r->embeddings + r->first[t] * width, task->descriptions,
+                            task->n_descriptions);
+        if (status_is_ok(st))
+            st = embedder_embed(encoder, r->dev, r->embeddings + r->unseen[t] * width, task->unseen,
+                                unseen_of(r, task));
+        progress_update(&p, r->first[t + 1] + r->unseen[t + 1] - r->first[r->n_tasks], NULL);
+    }
+    progress_end(&p, NULL);
+    return st;
+}
+
+static Status load_llm(Llm *llm, Device *dev, const Config *c, const char *path) {
+    LlmLoad load = {DT_F32, false};
+    TRY(llm_choose_dtype(&load.dtype, dev, c->dtype));
+    return llm_load(llm, dev, path, load);
+}
+
 static Status from_tasks(Recon *r, const Library *lib, const ReconPaths *paths, int64_t *width, bool quiet) {
     TaskSet tasks;
-    Encoder encoder;
+    Embedder encoder;
+    Llm llm;
+    bool has_llm = false;
     int64_t n = 0;
     TRY(tasks_load(&tasks, paths->tasks));
     Status st = OK;
@@ -200,26 +242,17 @@ static Status from_tasks(Recon *r, const Library *lib, const ReconPaths *paths, 
         n += unseen_of(r, tasks_find(&tasks, lib->names[t]));
     }
     r->unseen[r->n_tasks] = r->n_embeddings = n;
-    if (status_is_ok(st)) st = encoder_load(&encoder, r->dev, paths->encoder);
-    if (!status_is_ok(st)) {
-        tasks_free(&tasks);
-        return st;
+    if (status_is_ok(st) && hyper_is_llm(r->cfg)) {
+        st = load_llm(&llm, r->dev, r->cfg, paths->model);
+        has_llm = status_is_ok(st);
     }
-    *width = encoder_width(&encoder);
-    r->embeddings = malloc((size_t)(r->n_embeddings * *width) * sizeof(float));
-    if (!r->embeddings) st = no_memory();
-    Progress p = progress_begin("embed", "descriptions", r->n_embeddings, quiet);
-    for (int64_t t = 0; t < r->n_tasks && status_is_ok(st); t++) {
-        const Task *task = tasks_find(&tasks, lib->names[t]);
-        st = encoder_embed(&encoder, r->dev, r->embeddings + r->first[t] * *width, task->descriptions,
-                           task->n_descriptions);
-        if (status_is_ok(st))
-            st = encoder_embed(&encoder, r->dev, r->embeddings + r->unseen[t] * *width, task->unseen,
-                               unseen_of(r, task));
-        progress_update(&p, r->first[t + 1] + r->unseen[t + 1] - r->first[r->n_tasks], NULL);
+    if (status_is_ok(st)) st = embedder_open(&encoder, r->dev, paths->encoder, has_llm ? &llm : NULL);
+    if (status_is_ok(st)) {
+        *width = embedder_width(&encoder);
+        st = embed_tasks(r, lib, &tasks, &encoder, quiet);
+        embedder_close(&encoder);
     }
-    progress_end(&p, NULL);
-    encoder_free(&encoder);
+    if (has_llm) llm_free(&llm);
     tasks_free(&tasks);
     return st;
 }
@@ -245,6 +278,7 @@ static Status init_hypernet(Recon *r, int64_t embed, bool offset) {
     r->info.hypernet.learned_offset = false;
     HypernetInit init = {.training = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
     TRY(hypernet_init(&r->hypernet, r->dev, &r->info.hypernet, init));
+    r->hypernet.commit = true;
     HypernetOutputInit out = {
         .scale = is_delta_w(c) ? 1.0 / sqrt(c->recon.c) : 1.0, .each = z, .shift = z || offset};
     return hypernet_output_init(&r->hypernet, out);
@@ -281,11 +315,14 @@ static Status init_from(Recon *r, const Library *lib, const ReconPaths *paths, b
     r->order = malloc((size_t)r->n_tasks * sizeof(int64_t));
     r->unseen = calloc((size_t)(r->n_tasks + 1), sizeof(int64_t));
     if (!r->first || !r->order || !r->unseen) return no_memory();
-    if (paths->embeddings)
+    if (hyper_is_onehot(c))
+        TRY(from_numbers(r, &embed));
+    else if (paths->embeddings)
         TRY(from_store(r, lib, paths->embeddings, &embed));
     else
         TRY(from_tasks(r, lib, paths, &embed, quiet));
     TRY(init_hypernet(r, embed, paths->offset != NULL));
+    if (hyper_is_onehot(c)) TRY(hyper_tasks(&r->info, (const char *const *)lib->names, r->n_tasks));
     r->mem = arena_measure("targets of reconstruction");
     recon_bind(r, embed, paths->offset != NULL);
     TRY(arena_commit(&r->mem));
@@ -402,10 +439,15 @@ Status recon_step(RunStep *out, Recon *r, ReconStepOpts opts) {
         TRY(module_loss(&loss, r, &set, h->modules[i]));
         out->loss += loss;
     }
+    out->commitment = hn->commitment;
+    out->loss += out->commitment;
     TRY(hypernet_backward(&r->hypernet, r->dev, tensor_2d(NULL, DT_F32, r->n_batch, h->embed)));
     OptimizerSpan span = {hn->params, hn->m, hn->v, hn->grads, hn->n_params};
     OptimizerRun optimizer = {.cfg = r->cfg, .total = r->total, .update = opts.update};
-    return optimizer_step(out, &r->at, r->dev, span, optimizer);
+    int64_t before = r->at.step;
+    TRY(optimizer_step(out, &r->at, r->dev, span, optimizer));
+    hypernet_settle(&r->hypernet, r->at.step > before);
+    return OK;
 }
 
 /* ---- the run ---- */

@@ -47,9 +47,10 @@ typedef struct Recon {
     Arena mem;     /* owns */
 } Recon;
 
-/* embeddings NULL: descriptions of the task set `tasks` through `encoder`. offset NULL: none. */
+/* embeddings NULL: descriptions of the task set `tasks` through `encoder` or (data.embedding=llm) `model`.
+ * offset NULL: none. */
 typedef struct ReconPaths {
-    const char *library, *embeddings, *tasks, *encoder, *offset; /* view: resolved paths */
+    const char *library, *embeddings, *tasks, *encoder, *model, *offset; /* view: resolved paths */
 } ReconPaths;
 
 Status recon_init(Recon *r, Device *dev, const Config *cfg, const ReconPaths *paths, bool quiet);
@@ -57,7 +58,8 @@ void recon_free(Recon *r);
 /* Tasks and description rows of batch `number` into batch_task, batch_row, n_batch. */
 void recon_batch(Recon *r, int64_t number);
 /* Forward, backward, and, with update and when loss and gradient are finite, the optimizer's step number
- * at.step, which it then counts. Loss: of delta_w times c. */
+ * at.step, which it then counts. Loss: of delta_w times c; a VQ task encoder's commitment
+ * loss is added to it. */
 typedef struct ReconStepOpts {
     bool update;
 } ReconStepOpts;

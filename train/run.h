@@ -18,7 +18,8 @@ enum { RUN_MAX_SETS = 4, RUN_MAX_SKIPS = 10 /* chosen */ };
 
 typedef struct RunStep {
     double loss, penalty, grad_norm, lr;
-    int64_t tokens; /* fed to the LLM; 0 where there is none */
+    double commitment; /* of a VQ task encoder; 0: none */
+    int64_t tokens;    /* fed to the LLM; 0 where there is none */
 } RunStep;
 
 /* A set of a validation: its loss, and what else was measured. */

@@ -54,8 +54,10 @@ Status run_log_step(RunLog *log, RunState *s, const RunStep *step) {
     int64_t at = s->at.step;
     fprintf(log->f,
             "{\"step\":%lld,\"loss\":%.9g,\"lr\":%.9g,\"grad_norm\":%.9g,\"tokens\":%lld,\"tokens_per_s\":%"
-            ".1f,\"seconds\":%.3f}\n",
+            ".1f,\"seconds\":%.3f",
             (long long)at, loss, step->lr, step->grad_norm, (long long)s->tokens, rate, now - log->started);
+    if (step->commitment > 0) fprintf(log->f, ",\"commitment\":%.9g", step->commitment);
+    fputs("}\n", log->f);
     s->loss_sum = 0;
     s->loss_n = 0;
     log->since = now;
@@ -64,6 +66,7 @@ Status run_log_step(RunLog *log, RunState *s, const RunStep *step) {
     TRY(events_scalar(&log->events, at, "train/lr", step->lr));
     TRY(events_scalar(&log->events, at, "train/grad_norm", step->grad_norm));
     TRY(events_scalar(&log->events, at, "train/tokens_per_s", rate));
+    if (step->commitment > 0) TRY(events_scalar(&log->events, at, "train/commitment", step->commitment));
     return flush(log);
 }
 

@@ -1,5 +1,6 @@
 #include "train/sft.h"
 #include "base/progress.h"
+#include "model/embedder.h"
 #include "train/hyper.h"
 #include "train/optimizer.h"
 #include "train/task_start.h"
@@ -24,27 +25,46 @@ static Status list_descriptions(const char ***texts, Sft *s) {
     return OK;
 }
 
+/* data.embedding=onehot: in place of each description's embedding its task's unit vector. */
+static Status number_all(Sft *s, int64_t *width) {
+    int64_t n = s->source.n_tasks, rows = s->source.first_description[n];
+    const SftSet *seen = s->n_sets > 0 ? &s->sets[0] : NULL;
+    *width = n;
+    s->n_embeddings = rows + sft_valid_texts(s, NULL, rows);
+    s->embeddings = calloc((size_t)(s->n_embeddings * n), sizeof(float));
+    if (!s->embeddings)
+        return status_error(E_ENV, "no memory for %lld embeddings", (long long)s->n_embeddings);
+    for (int64_t t = 0; t < n; t++) {
+        for (int64_t i = s->source.first_description[t]; i < s->source.first_description[t + 1]; i++)
+            s->embeddings[i * n + t] = 1.0f;
+        int64_t last = seen && t + 1 < n ? seen->first[t + 1] : s->n_embeddings;
+        for (int64_t i = seen ? seen->first[t] : last; i < last; i++) s->embeddings[i * n + t] = 1.0f;
+    }
+    return OK;
+}
+
 /* Embeds every description, once. */
 static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool quiet) {
     const char **texts;
-    Encoder encoder;
+    Embedder encoder;
+    if (hyper_is_onehot(s->cfg)) return number_all(s, width);
     TRY(list_descriptions(&texts, s));
-    Status st = encoder_load(&encoder, s->dev, encoder_path);
+    Status st = embedder_open(&encoder, s->dev, encoder_path, hyper_is_llm(s->cfg) ? &s->llm : NULL);
     if (!status_is_ok(st)) {
         free(texts);
         return st;
     }
-    *width = encoder_width(&encoder);
+    *width = embedder_width(&encoder);
     s->embeddings = malloc((size_t)(s->n_embeddings * *width) * sizeof(float));
     if (!s->embeddings) st = status_error(E_ENV, "no memory for %lld embeddings", (long long)s->n_embeddings);
     Progress p = progress_begin("embed", "descriptions", s->n_embeddings, quiet);
     for (int64_t i = 0; i < s->n_embeddings && status_is_ok(st); i += 256) {
         int64_t n = s->n_embeddings - i < 256 ? s->n_embeddings - i : 256;
-        st = encoder_embed(&encoder, s->dev, s->embeddings + i * *width, texts + i, n);
+        st = embedder_embed(&encoder, s->dev, s->embeddings + i * *width, texts + i, n);
         progress_update(&p, i + n, NULL);
     }
     progress_end(&p, NULL);
-    encoder_free(&encoder);
+    embedder_close(&encoder);
     free(texts);
     return st;
 }
@@ -56,10 +76,21 @@ static void sft_bind(Sft *s, int64_t max_rows) {
     if (s->n_sets > 0) valid_bind(&s->valid, &s->mem, max_rows);
 }
 
+static Status name_tasks(Sft *s) {
+    int64_t n = s->source.n_tasks;
+    const char **names = malloc((size_t)n * sizeof *names);
+    if (!names) return status_error(E_ENV, "out of memory");
+    for (int64_t t = 0; t < n; t++) names[t] = s->tasks.tasks[t].name;
+    Status st = hyper_tasks(&s->info, names, n);
+    free(names);
+    return st;
+}
+
 static Status init_hypernet(Sft *s, int64_t embed) {
     const Config *c = s->cfg;
     AdapterShape shape = llm_adapter_shape(&s->llm.cfg);
     TRY(hyper_info(&s->info, c, &shape, embed));
+    if (hyper_is_onehot(c)) TRY(name_tasks(s));
     HypernetInit init = {
         .training = true, .sft_start = true, .max_tasks = c->train.batch_tasks, .seed = (uint64_t)c->seed};
     TRY(hypernet_init(&s->hypernet, s->dev, &s->info.hypernet, init));
@@ -164,6 +195,7 @@ static Status add_batch(RunStep *out, Sft *s, int64_t number) {
     for (int64_t i = 0; s->sum && i < h->n_params; i++) s->sum[i] += h->grads[i];
     out->loss += loss;
     out->penalty += penalty;
+    out->commitment += h->commitment * share;
     out->tokens += b->n_tokens;
     return OK;
 }
@@ -176,7 +208,10 @@ Status sft_step(RunStep *out, Sft *s, SftStepOpts opts) {
     for (int64_t i = 0; i < k; i++) TRY(add_batch(out, s, number * k + i));
     OptimizerSpan span = {h->params, h->m, h->v, s->sum ? s->sum : h->grads, h->n_params};
     OptimizerRun run = {.cfg = s->cfg, .total = s->total, .update = opts.update};
-    return optimizer_step(out, &s->at, s->dev, span, run);
+    int64_t before = s->at.step;
+    TRY(optimizer_step(out, &s->at, s->dev, span, run));
+    hypernet_settle(&s->hypernet, s->at.step > before);
+    return OK;
 }
 
 Status sft_time_step(double *seconds, double *tokens, Sft *s) {

@@ -2,6 +2,7 @@
  * descriptions that are not ("seen"), and of tasks that are not ("heldout"). Item i of a task goes with its
  * description i mod D of D = eval.descriptions: the unseen ones, of a held-out task then the others too. */
 #include "train/sft.h"
+#include "train/hyper.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ Status sft_valid_init(Sft *s, const char *heldout) {
     if (s->cfg->eval.every == 0) return OK;
     if (heldout) TRY(tasks_load(&s->heldout, heldout));
     TRY(add_set(s, "seen", s->tasks.tasks, s->source.n_tasks, false));
+    if (hyper_is_onehot(s->cfg)) return OK; /* a task that was not trained has no number */
     return heldout ? add_set(s, "heldout", s->heldout.tasks, s->heldout.n, true) : OK;
 }
 

@@ -9,17 +9,19 @@ import torch
 import torch.nn.functional as F
 
 
-def hypernet(p, e, kind, shapes, layers, rank):
-    """p: name -> tensor; e [T,E]; shapes: module -> (in, out).  -> module -> (A [T,L,r,in], B [T,L,out,r])"""
+def hypernet(p, e, kind, shapes, layers, rank, task=None):
+    """p: name -> tensor; e [T,E]; shapes: module -> (in, out).  -> module -> (A [T,L,r,in], B [T,L,out,r])
+    task [T,C]: instead of e, what another task encoder made of it; layers and modules without embeddings are unit vectors"""
     linear = lambda x, n: F.linear(x, p[n + ".weight"], p.get(n + ".bias"))
     norm = lambda x, n: F.layer_norm(x, x.shape[-1:], p[n + ".weight"], p[n + ".bias"])
     mlp = lambda x, n, i=1: F.silu(linear(F.silu(linear(x, f"{n}.{i}")), f"{n}.{i + 3}"))
     residual = lambda x, n: x + mlp(norm(x, f"{n}.mlp.0"), f"{n}.mlp")
     head = lambda x, m: linear(mlp(norm(x, "mlp3.0"), "mlp3"), "heads." + m)
-    T, out = len(e), {}
-    task = norm(linear(e, "task_encoder.mlp.0"), "task_encoder.mlp.1")
-    depth = norm(p["layer_depth_encoder.0.weight"], "layer_depth_encoder.1")
-    types = norm(p["layer_type_encoder.0.weight"], "layer_type_encoder.1")
+    out = {}
+    if task is None:
+        task = norm(linear(e, "task_encoder.mlp.0"), "task_encoder.mlp.1")
+    T, place = len(task), lambda n, k: norm(p[n + ".0.weight"], n + ".1") if n + ".0.weight" in p else torch.eye(k, dtype=task.dtype)
+    depth, types = place("layer_depth_encoder", layers), place("layer_type_encoder", len(shapes))
     for k, (m, (n_in, n_out)) in enumerate(shapes.items()):
         x = torch.cat([task[:, None].expand(-1, layers, -1), depth.expand(T, -1, -1), types[k].expand(T, layers, -1)], -1)
         u = residual(mlp(x, "mixer"), "mlp1")

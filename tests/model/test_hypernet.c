@@ -194,6 +194,13 @@ static void refused_shapes(void **state) {
     c.n_modules = 0;
     assert_fails(hypernet_count(&n, &c), E_INPUT, "modules");
     c = TINY;
+    c.encoder = (HypernetEncoder)4;
+    assert_fails(hypernet_count(&n, &c), E_INPUT, "task encoder 4");
+    c = TINY; /* 64 + 2 + 3 */
+    c.encoder = ENCODER_ONEHOT;
+    c.size = HYPERNET_S;
+    assert_fails(hypernet_count(&n, &c), E_INPUT, "choose learned positions");
+    c = TINY;
     c.dropout = 1.0f;
     assert_fails(hypernet_count(&n, &c), E_INPUT, "dropout");
     c = TINY;
@@ -246,7 +253,10 @@ static void derivatives_of(HypernetConfig cfg, Device *dev) {
     dot(&set, &cfg, true);
     assert_ok(hypernet_backward(&hn, dev, tensor_2d(de, DT_F32, T, E)));
     const double h = 4e-3; /* chosen: five-point rule, error h^4, noise 1e-6/h */
-    for (int i = -1; i < hn.n_tensors; i++) {
+    bool smooth = cfg.encoder == ENCODER_LINEAR || cfg.encoder == ENCODER_SOFTMAX;
+    hypernet_settle(&hn, false); /* the codebook as it was */
+    for (int i = smooth ? -1 : 0; i < hn.n_tensors; i++) {
+        if (!smooth && strncmp(hn.tensors[i].name, "task_encoder.", 13) == 0) continue;
         int64_t n = i < 0 ? T * E : numel(&hn.tensors[i]);
         float *p = i < 0 ? moved : hn.params + hn.tensors[i].offset;
         const float *g = i < 0 ? de : hn.grads + hn.tensors[i].offset;
@@ -263,14 +273,16 @@ static void derivatives_of(HypernetConfig cfg, Device *dev) {
             double step = s * h / sqrt((double)n);
             for (int64_t k = 0; k < n; k++) p[k] = (float)(base[k] + step * dir[k]);
             assert_ok(hypernet_forward(&set, &hn, dev, tm, run));
+            hypernet_settle(&hn, false);
             d[s + 2] = dot(&set, &cfg, false);
         }
         memcpy(p, base, (size_t)n * sizeof *base);
         double numeric = (8.0 * (d[3] - d[1]) - (d[4] - d[0])) / (12.0 * h) * sqrt((double)n);
         double bound = 5e-3 * sqrt(size) + 1e-3 * sqrt((double)n);
         if (!within(along, numeric, bound))
-            fail_msg("size %s, %s: %.6g, numerically %.6g", hypernet_size_name(cfg.size),
-                     i < 0 ? "embedding" : hn.tensors[i].name, along, numeric);
+            fail_msg("size %s, %s, %s: %.6g, numerically %.6g", hypernet_size_name(cfg.size),
+                     hypernet_encoder_name(cfg.encoder), i < 0 ? "embedding" : hn.tensors[i].name, along,
+                     numeric);
         free(base);
         free(dir);
     }
@@ -288,6 +300,12 @@ static void derivatives(void **state) {
         cfg.learned_positions = i % 4 == 3;
         cfg.learned_offset = i >= 4;
         cfg.head_bias = i < 4;
+        derivatives_of(cfg, &dev);
+    }
+    for (int encoder = ENCODER_ONEHOT; encoder <= ENCODER_SOFTMAX; encoder++) {
+        HypernetConfig cfg = TINY;
+        cfg.dropout = 0.3f;
+        cfg.encoder = (HypernetEncoder)encoder;
         derivatives_of(cfg, &dev);
     }
     device_close(&dev);
@@ -308,10 +326,15 @@ static float *pass(HypernetConfig cfg, int threads, int64_t *n_out) {
                                (HypernetRun){.train = true, .seed = 6, .step = 1}));
     double value = dot(&set, &cfg, true);
     assert_ok(hypernet_backward(&hn, &dev, (Tensor){0}));
-    float *all = test_alloc((size_t)(hn.n_params + 2) * sizeof *all);
-    memcpy(all, hn.grads, (size_t)hn.n_params * sizeof *all);
-    memcpy(all + hn.n_params, &value, sizeof value);
-    *n_out = hn.n_params + 2;
+    int64_t n = hn.n_params;
+    int64_t most = n + 2;
+    for (int i = hn.n_tensors; i < hn.n_tensors + hn.n_buffers; i++) most += numel(&hn.tensors[i]);
+    float *all = test_alloc((size_t)most * sizeof *all);
+    memcpy(all, hn.grads, (size_t)n * sizeof *all);
+    memcpy(all + n, &value, sizeof value);
+    n += 2;
+    memcpy(all + n, hn.buffers, (size_t)(most - n) * sizeof *all);
+    *n_out = most;
     hypernet_free(&hn);
     device_close(&dev);
     return all;
@@ -319,10 +342,11 @@ static float *pass(HypernetConfig cfg, int threads, int64_t *n_out) {
 
 static void same_bits_for_any_threads(void **state) {
     (void)state;
-    for (int size = 0; size < 3; size++) {
+    for (int i = 0; i < 6; i++) { /* the sizes, then the other task encoders */
         HypernetConfig cfg = TINY;
         int64_t n, n2;
-        cfg.size = (HypernetSize)size;
+        cfg.size = i < 3 ? (HypernetSize)i : HYPERNET_M;
+        cfg.encoder = i < 3 ? ENCODER_LINEAR : (HypernetEncoder)(i - 2);
         cfg.dropout = 0.2f;
         cfg.latent = 64;
         cfg.head = 130;

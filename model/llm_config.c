@@ -401,7 +401,7 @@ typedef Status ParseFn(LlmConfig *c, const cJSON *root, const char *where);
 
 static Status read_json(LlmConfig *c, const char *dir, const char *name, bool optional, ParseFn *parse) {
     char *path = path_join(dir, name);
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return status_error(E_ENV, "%s: out of memory", dir);
     cJSON *root = NULL;
     Status s = OK;
     if (!optional || file_exists(path)) {

@@ -37,5 +37,7 @@ Status hyper_info(CkptInfo *out, const Config *cfg, const AdapterShape *shape, i
     out->encoder = strdup(cfg->encoder);
     out->prompt = strdup(cfg->data.prompt);
     out->lora_alpha = cfg->lora.alpha;
-    return out->model && out->encoder && out->prompt ? OK : status_error(E_ENV, "out of memory");
+    return out->model && out->encoder && out->prompt
+               ? OK
+               : status_error(E_ENV, "out of memory (a checkpoint's names)");
 }

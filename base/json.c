@@ -1,6 +1,7 @@
 #include "base/json.h"
 #include "base/file.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +66,10 @@ Status json_parse(cJSON **out, const char *text, size_t n, const char *where) {
     *out = NULL;
     TRY(scan(text, n, where));
     const char *end = NULL;
+    errno = 0;
     cJSON *value = cJSON_ParseWithLengthOpts(text, n, &end, false);
+    if (!value && errno == ENOMEM) /* cJSON does not say */
+        return status_error(E_ENV, "%s: no memory to parse its %zu bytes of JSON", where, n);
     if (value)
         while (end < text + n && strchr(" \t\r\n", *end)) end++;
     if (!value || end != text + n) {

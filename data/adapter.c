@@ -188,7 +188,7 @@ static Status write_config(const char *dir, const Adapter *a, const AdapterWrite
     if (f) {
         put_config(f, a, o);
         bool bad = ferror(f) != 0;
-        bad = fclose(f) != 0 || bad;
+        bad = fclose(f) != 0 || bad || !text;
         s = bad ? status_error(E_ENV, "%s: out of memory", path) : file_write_atomic(path, text, n);
     }
     free(text);
@@ -355,14 +355,14 @@ static Status add_module(Adapter *a, const char *name, const char *where) {
     return OK;
 }
 
-/* 1 when the pattern matches the module's full name in layer `layer`, 0 when not, < 0 when matching failed.
- */
+/* 1 when the pattern matches the module's full name in layer `layer`, 0 when not, PCRE2's error (< 0) when
+ * matching failed. */
 static int matches(pcre2_code *code, pcre2_match_data *data, pcre2_match_context *limits, int layer,
                    LoraModule m) {
     char name[NAME_SIZE];
     snprintf(name, sizeof name, "model.layers.%d.%s.%s", layer, infos[m].block, infos[m].name);
     int rc = pcre2_match(code, (PCRE2_SPTR)name, strlen(name), 0, 0, data, limits);
-    return rc >= 0 ? 1 : rc == PCRE2_ERROR_NOMATCH ? 0 : -1;
+    return rc >= 0 ? 1 : rc == PCRE2_ERROR_NOMATCH ? 0 : rc;
 }
 
 /* A string in target_modules is a regular expression for whole module names. It must choose the same modules
@@ -372,6 +372,7 @@ static Status add_matching(Adapter *a, const char *pattern, const char *where) {
     PCRE2_SIZE at;
     pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
                                      PCRE2_ANCHORED | PCRE2_ENDANCHORED, &err, &at, NULL);
+    if (!code && err == PCRE2_ERROR_HEAP_FAILED) return status_error(E_ENV, "%s: out of memory", where);
     if (!code)
         return status_error(E_INPUT,
                             "%s: key 'target_modules': \"%s\" is not a regular expression (at character %zu)",
@@ -386,7 +387,9 @@ static Status add_matching(Adapter *a, const char *pattern, const char *where) {
             rc = matches(code, data, limits, layer, (LoraModule)m);
             hits += rc > 0;
         }
-        if (rc < 0 || (hits > 0 && hits < a->n_layers))
+        if (rc == PCRE2_ERROR_NOMEMORY)
+            s = status_error(E_ENV, "%s: no memory to match \"%s\"", where, pattern);
+        else if (rc < 0 || (hits > 0 && hits < a->n_layers))
             s = status_error(E_INPUT, "%s: key 'target_modules': \"%s\" %s; list the modules instead", where,
                              pattern, rc < 0 ? "is too complicated" : "differs between layers");
         else if (hits)

@@ -417,7 +417,7 @@ static Status add_file(SafeTensors *s, int64_t i, char *path_owned) {
     SafeFile *f = &s->files[i];
     Header h = {0};
     f->path = path_owned;
-    Status st = f->path ? read_file(f, &h) : status_error(E_ENV, "out of memory");
+    Status st = f->path ? read_file(f, &h) : status_error(E_ENV, "%s: out of memory", s->path);
     if (status_is_ok(st) && h.n) {
         SafeTensor *all = realloc(s->tensors, ((size_t)s->n + h.n) * sizeof *all);
         if (all) {
@@ -782,7 +782,7 @@ Status safetensors_write(const char *path, const SafeEntry *entries, int64_t n, 
     qsort(rows, (size_t)n, sizeof *rows, by_file_order);
     put_header(text, rows, n, meta, n_meta);
     bool bad = ferror(text) != 0;
-    bad = fclose(text) != 0 || bad;
+    bad = fclose(text) != 0 || bad || !header; /* glibc's may end without a text and say nothing */
     Status s = bad ? status_error(E_ENV, "%s: no memory for its header", path)
                    : write_file(path, rows, n, header, header_bytes);
     free(header);

@@ -160,6 +160,7 @@ static Status read_header(char **out, hid_t file, const char *path) {
     bool good = space >= 0 && H5Tget_class(type) == H5T_STRING && H5Tis_variable_str(type) == 0 &&
                 H5Sget_simple_extent_npoints(space) == 1 && size > 0 && size <= MAX_HEADER;
     char *text = good ? calloc(1, size + 1) : NULL;
+    bool room = text || !good;
     if (text && H5Aread(attr, type, text) >= 0) {
         *out = text;
         text = NULL;
@@ -168,7 +169,8 @@ static Status read_header(char **out, hid_t file, const char *path) {
     if (space >= 0) H5Sclose(space);
     if (type >= 0) H5Tclose(type);
     if (attr >= 0) H5Aclose(attr);
-    return *out ? OK : damaged(path, "attribute '" HEADER "' is missing or unreadable");
+    if (*out) return OK;
+    return room ? damaged(path, "attribute '" HEADER "' is missing or unreadable") : no_memory(path);
 }
 
 static Status open_file(hid_t *out, const char *path, StoreMode mode) {

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -343,15 +344,13 @@ static Status split_path(List *l, const char *path) {
 }
 
 bool tasks_is_list(const char *path) {
-    List l = {0};
-    Status s = split_path(&l, path);
-    char *index = status_is_ok(s) ? path_join(l.folder, "index.json") : NULL;
-    bool yes = index && !file_is_dir(path) && !file_exists(path) && file_exists(index);
-    status_free(s);
-    free(index);
-    free(l.folder);
-    free(l.name);
-    return yes;
+    char index[PATH_MAX];
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    while (n > 0 && path[n - 1] != '/') n--;
+    if (n > sizeof index - 16 || file_exists(path)) return false;
+    snprintf(index, sizeof index, "%.*sindex.json", (int)n, path);
+    return file_exists(index);
 }
 
 /* *out owns; NULL when the file is not there and need not be. */
@@ -507,5 +506,5 @@ Status tasks_natural_turn(char **out, const char *definition, const TaskExample 
                  e->n_outputs > 1 ? list : "", e->input) >= 0)
         return OK;
     *out = NULL;
-    return status_error(E_ENV, "out of memory");
+    return status_error(E_ENV, "out of memory (a prompt)");
 }

@@ -220,7 +220,8 @@ static Status compile(pcre2_code **out, const char *pattern, size_t n, bool lite
     if (!code) {
         char text[128] = "";
         pcre2_get_error_message(error, (PCRE2_UCHAR *)text, sizeof text);
-        return status_error(E_INPUT, "%s: pre_tokenizer: Split pattern, offset %zu: %s", where, at, text);
+        return status_error(error == PCRE2_ERROR_HEAP_FAILED ? E_ENV : E_INPUT,
+                            "%s: pre_tokenizer: Split pattern, offset %zu: %s", where, at, text);
     }
     pcre2_jit_compile(code,
                       PCRE2_JIT_COMPLETE); /* without JIT the interpreter runs: slower, the same matches */

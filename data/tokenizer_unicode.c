@@ -8,9 +8,18 @@
 #include <string.h>
 #include <utf8proc.h>
 
+/* Eight characters at a time: the private-use planes alone are 130,000. */
 static void mark(uint8_t *classes, const Range *r, size_t n, uint8_t bit) {
-    for (size_t i = 0; i < n; i++)
-        for (uint32_t c = r[i].first; c <= r[i].last; c++) classes[c] |= bit;
+    const uint64_t bits = bit * UINT64_C(0x0101010101010101);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t c = r[i].first;
+        for (uint64_t word; r[i].last - c >= 8; c += 8) {
+            memcpy(&word, classes + c, sizeof word);
+            word |= bits;
+            memcpy(classes + c, &word, sizeof word);
+        }
+        for (; c <= r[i].last; c++) classes[c] |= bit;
+    }
 }
 #define MARK(ranges, bit) mark(classes, ranges, sizeof ranges / sizeof *ranges, bit)
 

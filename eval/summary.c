@@ -260,7 +260,8 @@ Status summary_table(char **out, const ExactReport *r, SummaryTableOpts opts) {
     Status st = f ? OK : no_memory();
     if (f) {
         print_table(f, &t);
-        if (fclose(f) != 0) st = no_memory();
+        bool bad = ferror(f) != 0;
+        if (fclose(f) != 0 || bad || !text) st = no_memory();
     }
     free(t.cells);
     if (status_is_ok(st))

@@ -85,7 +85,9 @@ Status llm_acts_init(LlmActs *acts, const Llm *llm, int64_t max_tokens, int64_t 
     acts->rank = rank;
     acts->training = training;
     acts->layers = calloc((size_t)llm->cfg.n_layers, sizeof *acts->layers);
-    if (!acts->layers) return status_error(E_ENV, "out of memory");
+    if (!acts->layers)
+        return status_error(E_ENV, "no memory for the activations of %lld layers",
+                            (long long)llm->cfg.n_layers);
     acts->mem = arena_measure("activations");
     acts_bind(acts, &llm->cfg);
     Status s = arena_commit(&acts->mem);

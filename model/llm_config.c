@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { MAX_WIDTH = 1 << 20, MAX_HEAD = 1 << 16, MAX_POSITIONS = 1 << 24, MAX_CONFIG_BYTES = 64 << 20 };
+static const double MIN_FACTOR = 1e-3, MAX_FACTOR = 1e6; /* chosen: published are 2 to 128 */
 /* What transformers' classes take for a key that is absent. */
 enum { DEFAULT_WINDOW = 4096, DEFAULT_WINDOW_LAYER = 28, DEFAULT_GEMMA_HEAD = 256 };
 
@@ -78,12 +79,16 @@ static Status check(LlmConfig *c, const char *where) {
     if (c->head_dim % 4 != 0)
         return status_error(E_INPUT, "%s: head size %lld is not a multiple of 4", where,
                             (long long)c->head_dim);
-    if (!positive((double)c->norm_eps) || !positive((double)c->rope.theta))
-        return status_error(E_INPUT, "%s: the norm's epsilon and rope's base must be positive", where);
     const LlmRope *r = &c->rope;
-    if (r->kind != LLM_ROPE_PLAIN && r->kind != LLM_ROPE_TABLE && !positive(r->factor))
-        return status_error(E_INPUT, "%s: rope scaling: factor %g, expected a positive number", where,
-                            r->factor);
+    if (!positive((double)c->norm_eps) || !(r->theta >= 1.0f && positive((double)r->theta)))
+        return status_error(E_INPUT,
+                            "%s: norm's epsilon %g and rope's base %g: expected a positive number and one of "
+                            "at least 1",
+                            where, (double)c->norm_eps, (double)r->theta);
+    bool scaled = r->kind == LLM_ROPE_LINEAR || r->kind == LLM_ROPE_LLAMA3;
+    if (scaled && !(r->factor >= MIN_FACTOR && r->factor <= MAX_FACTOR))
+        return status_error(E_INPUT, "%s: rope scaling: factor %g, expected a number from %g to %g", where,
+                            r->factor, MIN_FACTOR, MAX_FACTOR);
     if (r->kind == LLM_ROPE_LLAMA3 &&
         !(positive(r->low) && positive(r->high) && r->high > r->low && positive(r->original)))
         return status_error(E_INPUT,
@@ -396,7 +401,7 @@ typedef Status ParseFn(LlmConfig *c, const cJSON *root, const char *where);
 
 static Status read_json(LlmConfig *c, const char *dir, const char *name, bool optional, ParseFn *parse) {
     char *path = path_join(dir, name);
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return status_error(E_ENV, "%s: out of memory", dir);
     cJSON *root = NULL;
     Status s = OK;
     if (!optional || file_exists(path)) {

@@ -165,7 +165,7 @@ static Status take_vocabulary(Llm *llm, Vocabulary *v, const char *where) {
 static Status load_dir_text(Llm *llm, const char *dir) {
     Vocabulary v;
     char *path = path_join(dir, "tokenizer.json");
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return status_error(E_ENV, "%s: out of memory", dir);
     bool there = file_exists(path);
     free(path);
     if (!there) return OK;
@@ -327,7 +327,7 @@ static Status load_from(Llm *llm, Device *dev, const Source *s, LlmLoad opts) {
     if (opts.dtype == DT_BF16) /* the factor is of the activations' type in the reference */
         llm->cfg.embed_scale = bf16_to_float(float_to_bf16(llm->cfg.embed_scale));
     llm->layers = calloc((size_t)llm->cfg.n_layers, sizeof *llm->layers);
-    if (!llm->layers) return status_error(E_ENV, "out of memory");
+    if (!llm->layers) return status_error(E_ENV, "%s: out of memory", llm->name);
     llm->mem = arena_measure("model weights");
     TRY(load_weights(llm, dev, s, NULL, opts));
     TRY(arena_commit(&llm->mem));
@@ -363,7 +363,7 @@ static Status load(Llm *llm, Device *dev, const char *path, LlmLoad opts) {
 Status llm_load(Llm *llm, Device *dev, const char *path, LlmLoad opts) {
     memset(llm, 0, sizeof *llm);
     llm->name = strdup(path);
-    Status s = llm->name ? load(llm, dev, path, opts) : status_error(E_ENV, "out of memory");
+    Status s = llm->name ? load(llm, dev, path, opts) : status_error(E_ENV, "%s: out of memory", path);
     if (!status_is_ok(s)) llm_free(llm);
     return s;
 }

@@ -21,7 +21,7 @@ Status batch_source_init(BatchSource *s, const Llm *llm, const Task *tasks, int6
     x.order = malloc((size_t)x.n_order * sizeof(int64_t));
     if (!x.first_description || !x.order) {
         batch_source_free(&x);
-        return status_error(E_ENV, "out of memory");
+        return status_error(E_ENV, "no memory for an order of %lld tasks", (long long)n_tasks);
     }
     int64_t rows = 0;
     for (int64_t i = 0; i < n_tasks; i++) {
@@ -59,7 +59,7 @@ Status batch_descriptions(const char ***out, int64_t *n, const BatchSource *s) {
     *n = 0;
     for (int64_t i = 0; i < s->n_tasks; i++) *n += s->tasks[i].n_descriptions;
     *out = malloc((size_t)*n * sizeof **out);
-    if (!*out) return status_error(E_ENV, "out of memory");
+    if (!*out) return status_error(E_ENV, "no memory for a list of %lld descriptions", (long long)*n);
     for (int64_t i = 0, k = 0; i < s->n_tasks; i++)
         for (int j = 0; j < s->tasks[i].n_descriptions; j++) (*out)[k++] = s->tasks[i].descriptions[j];
     return OK;
@@ -126,7 +126,7 @@ static Status user_turn(char **text, const BatchSource *s, const BatchItem *item
     if (s->opts.prompt == PROMPT_NATURAL) return tasks_natural_turn(text, item->instruction, item->example);
     if (asprintf(text, "%s\n\n%s", item->instruction, item->example->input) >= 0) return OK;
     *text = NULL;
-    return status_error(E_ENV, "out of memory");
+    return status_error(E_ENV, "out of memory (a prompt)");
 }
 
 static Status render_prompt(char **out, const BatchSource *s, const BatchItem *item) {

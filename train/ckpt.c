@@ -9,43 +9,56 @@
 #include <string.h>
 
 enum { MAX_JSON_BYTES = 1 << 20 };
+#define MAX_ADAPTER ((int64_t)1 << 31) /* numbers, chosen: twice a 70B model's, all modules, rank 64 */
 
-static cJSON *shapes_json(const HypernetConfig *c) {
-    cJSON *modules = cJSON_CreateObject();
-    for (int i = 0; i < c->n_modules; i++) {
-        double dims[2] = {(double)c->in[c->modules[i]], (double)c->out[c->modules[i]]};
-        cJSON_AddItemToObject(modules, lora_module_name(c->modules[i]), cJSON_CreateDoubleArray(dims, 2));
-    }
-    return modules;
+static Status no_memory(const char *where) {
+    return status_error(E_ENV, "%s: out of memory", where);
 }
 
+static bool add_shapes(cJSON *j, const HypernetConfig *c) {
+    cJSON *modules = cJSON_AddObjectToObject(j, "modules");
+    bool good = modules;
+    for (int i = 0; good && i < c->n_modules; i++) {
+        double dims[2] = {(double)c->in[c->modules[i]], (double)c->out[c->modules[i]]};
+        cJSON *pair = cJSON_CreateDoubleArray(dims, 2);
+        good = cJSON_AddItemToObject(modules, lora_module_name(c->modules[i]), pair);
+        if (!good) cJSON_Delete(pair);
+    }
+    return good;
+}
+
+static bool add_tasks(cJSON *j, const CkptInfo *info) {
+    if (!info->tasks) return true;
+    cJSON *names = cJSON_CreateStringArray((const char *const *)info->tasks, (int)info->hypernet.embed);
+    bool good = cJSON_AddItemToObject(j, "tasks", names);
+    if (!good) cJSON_Delete(names);
+    return good;
+}
+
+/* NULL: out of memory. */
 static char *info_text(const CkptInfo *info) {
     const HypernetConfig *c = &info->hypernet;
     cJSON *j = cJSON_CreateObject();
-    cJSON_AddStringToObject(j, "model", info->model);
-    cJSON_AddStringToObject(j, "encoder", info->encoder);
-    cJSON_AddStringToObject(j, "prompt", info->prompt);
-    cJSON_AddStringToObject(j, "source", info->embedding);
-    if (info->tasks)
-        cJSON_AddItemToObject(j, "tasks",
-                              cJSON_CreateStringArray((const char *const *)info->tasks, (int)c->embed));
-    cJSON_AddStringToObject(j, "task_encoder", hypernet_encoder_name(c->encoder));
-    cJSON_AddNumberToObject(j, "step", (double)info->step);
-    cJSON_AddStringToObject(j, "size", hypernet_size_name(c->size));
-    cJSON_AddNumberToObject(j, "embedding", (double)c->embed);
-    cJSON_AddNumberToObject(j, "latent", (double)c->latent);
-    cJSON_AddNumberToObject(j, "head", (double)c->head);
-    cJSON_AddNumberToObject(j, "rank", (double)c->rank);
-    cJSON_AddNumberToObject(j, "layers", (double)c->n_layers);
-    cJSON_AddNumberToObject(j, "dropout", c->dropout);
-    cJSON_AddNumberToObject(j, "lora_alpha", info->lora_alpha);
-    cJSON_AddNumberToObject(j, "lora_scale", c->lora_scale);
-    cJSON_AddNumberToObject(j, "lora_dropout", c->lora_dropout);
-    cJSON_AddBoolToObject(j, "learned_positions", c->learned_positions);
-    cJSON_AddBoolToObject(j, "head_bias", c->head_bias);
-    if (c->learned_offset) cJSON_AddTrueToObject(j, "learned_offset");
-    cJSON_AddItemToObject(j, "modules", shapes_json(c));
-    char *text = cJSON_PrintUnformatted(j);
+    bool good = cJSON_AddStringToObject(j, "model", info->model) &&
+                cJSON_AddStringToObject(j, "encoder", info->encoder) &&
+                cJSON_AddStringToObject(j, "prompt", info->prompt) &&
+                cJSON_AddStringToObject(j, "source", info->embedding) && add_tasks(j, info) &&
+                cJSON_AddStringToObject(j, "task_encoder", hypernet_encoder_name(c->encoder)) &&
+                cJSON_AddNumberToObject(j, "step", (double)info->step) &&
+                cJSON_AddStringToObject(j, "size", hypernet_size_name(c->size)) &&
+                cJSON_AddNumberToObject(j, "embedding", (double)c->embed) &&
+                cJSON_AddNumberToObject(j, "latent", (double)c->latent) &&
+                cJSON_AddNumberToObject(j, "head", (double)c->head) &&
+                cJSON_AddNumberToObject(j, "rank", (double)c->rank) &&
+                cJSON_AddNumberToObject(j, "layers", (double)c->n_layers) &&
+                cJSON_AddNumberToObject(j, "dropout", c->dropout) &&
+                cJSON_AddNumberToObject(j, "lora_alpha", info->lora_alpha) &&
+                cJSON_AddNumberToObject(j, "lora_scale", c->lora_scale) &&
+                cJSON_AddNumberToObject(j, "lora_dropout", c->lora_dropout) &&
+                cJSON_AddBoolToObject(j, "learned_positions", c->learned_positions) &&
+                cJSON_AddBoolToObject(j, "head_bias", c->head_bias) &&
+                (!c->learned_offset || cJSON_AddTrueToObject(j, "learned_offset")) && add_shapes(j, c);
+    char *text = good ? cJSON_PrintUnformatted(j) : NULL;
     cJSON_Delete(j);
     return text;
 }
@@ -54,7 +67,7 @@ static Status get_text(char **out, const cJSON *j, const char *key, const char *
     const char *s;
     TRY(json_get_string(&s, j, key, where));
     *out = strdup(s);
-    return *out ? OK : status_error(E_ENV, "out of memory");
+    return *out ? OK : no_memory(where);
 }
 
 /* A text that earlier checkpoints lack. */
@@ -73,7 +86,7 @@ static Status parse_source(CkptInfo *info, const cJSON *j, const char *where) {
         return status_error(E_INPUT, "%s: key 'source': expected encoder, llm or onehot, found '%.60s'",
                             where, source);
     info->embedding = strdup(source);
-    if (!info->embedding) return status_error(E_ENV, "out of memory");
+    if (!info->embedding) return no_memory(where);
     if (strcmp(source, "onehot") != 0) return OK;
     TRY(json_get_array(&tasks, j, "tasks", where));
     int64_t n = cJSON_GetArraySize(tasks);
@@ -83,11 +96,11 @@ static Status parse_source(CkptInfo *info, const cJSON *j, const char *where) {
         return status_error(E_INPUT, "%s: key 'tasks': expected the names of %lld tasks", where,
                             (long long)info->hypernet.embed);
     info->tasks = calloc((size_t)n, sizeof *info->tasks);
-    if (!info->tasks) return status_error(E_ENV, "out of memory");
+    if (!info->tasks) return no_memory(where);
     const cJSON *t = tasks->child;
     for (int64_t i = 0; i < n; i++, t = t->next) {
         info->tasks[i] = strdup(t->valuestring);
-        if (!info->tasks[i]) return status_error(E_ENV, "out of memory");
+        if (!info->tasks[i]) return no_memory(where);
     }
     return OK;
 }
@@ -139,6 +152,21 @@ static Status parse_info(CkptInfo *info, const cJSON *j, const char *where) {
     return parse_modules(c, j, where);
 }
 
+/* The file has the numbers that its metadata asks memory for, and its adapters are of a size that is. */
+static Status check_size(const SafeTensors *st, const HypernetConfig *c) {
+    int64_t n, bytes = 0, numbers = 0;
+    for (int i = 0; i < c->n_modules; i++)
+        numbers += c->n_layers * c->rank * (c->in[c->modules[i]] + c->out[c->modules[i]]);
+    if (numbers > MAX_ADAPTER)
+        return status_error(E_INPUT, "%s: metadata 't2l' says adapters of %lld numbers, at most %lld",
+                            st->path, (long long)numbers, (long long)MAX_ADAPTER);
+    TRY(status_wrap(hypernet_count(&n, c), "%s", st->path));
+    for (int64_t i = 0; i < st->n; i++) bytes += (int64_t)st->tensors[i].bytes;
+    if (bytes / (int64_t)sizeof(float) >= n) return OK;
+    return status_error(E_INPUT, "%s: metadata 't2l' says %lld parameters, the file holds %lld; damaged",
+                        st->path, (long long)n, (long long)bytes / (long long)sizeof(float));
+}
+
 void ckpt_info_free(CkptInfo *info) {
     free(info->model);
     free(info->encoder);
@@ -159,7 +187,7 @@ static Status resolve(char **out, const char *ckpt) {
         if (!file_exists(path)) continue;
         *strrchr(path, '/') = 0;
         *out = strdup(path);
-        return *out ? OK : status_error(E_ENV, "out of memory");
+        return *out ? OK : no_memory(ckpt);
     }
     return status_error(
         E_INPUT,
@@ -171,7 +199,7 @@ static Status resolve(char **out, const char *ckpt) {
 static Status open_params(SafeTensors *st, char **dir, const char *ckpt) {
     TRY(resolve(dir, ckpt));
     char *path = path_join(*dir, "hypernet.safetensors");
-    Status s = path ? safetensors_open(st, path) : status_error(E_ENV, "out of memory");
+    Status s = path ? safetensors_open(st, path) : no_memory(*dir);
     free(path);
     if (!status_is_ok(s)) free(*dir);
     return s;
@@ -187,6 +215,7 @@ Status ckpt_info(CkptInfo *out, const char *ckpt) {
     Status s = text ? json_parse(&j, text, strlen(text), st.path)
                     : status_error(E_INPUT, "%s: metadata 't2l' is missing: not a t2l checkpoint", st.path);
     if (status_is_ok(s)) s = parse_info(out, j, st.path);
+    if (status_is_ok(s)) s = check_size(&st, &out->hypernet);
     cJSON_Delete(j);
     safetensors_close(&st);
     free(dir);
@@ -194,18 +223,29 @@ Status ckpt_info(CkptInfo *out, const char *ckpt) {
     return s;
 }
 
+/* One tensor, F32 and finite. */
+static Status read_tensor(float *to, const SafeTensors *st, const char *name, int ndim, const int64_t *dim) {
+    Tensor x;
+    TRY(safetensors_get(&x, st, name, ndim, dim));
+    if (x.dtype != DT_F32)
+        return status_error(E_INPUT, "%s: tensor '%s': expected F32, found %s", st->path, name,
+                            dtype_name(x.dtype));
+    int64_t n = tensor_numel(x);
+    memcpy(to, x.data, (size_t)n * sizeof *to);
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(to[i]))
+            return status_error(E_INPUT, "%s: tensor '%s' holds NaN or infinity; use another checkpoint",
+                                st->path, name);
+    return OK;
+}
+
 /* The n rows of the table from t on. */
 static Status read_span(float *span, const HypernetTensor *t, int n, const SafeTensors *st,
                         const char *prefix) {
     char name[96];
     for (; n > 0; n--, t++) {
-        Tensor x;
         snprintf(name, sizeof name, "%s%s", prefix, t->name);
-        TRY(safetensors_get(&x, st, name, t->ndim, t->dim));
-        if (x.dtype != DT_F32)
-            return status_error(E_INPUT, "%s: tensor '%s': expected F32, found %s", st->path, name,
-                                dtype_name(x.dtype));
-        memcpy(span + t->offset, x.data, (size_t)tensor_numel(x) * sizeof(float));
+        TRY(read_tensor(span + t->offset, st, name, t->ndim, t->dim));
     }
     return OK;
 }
@@ -228,15 +268,12 @@ static const float *output_tensor(char name[96], int64_t dim[3], const Hypernet 
 
 /* The output stage, where the checkpoint has one; a learned offset is among the parameters. */
 static Status read_output(Hypernet *hn, const SafeTensors *st) {
-    Tensor x;
     char name[96];
+    float scale;
     int64_t dim[3] = {1};
     if (hn->cfg.learned_offset || !safetensors_find(st, "output.scale")) return OK;
-    TRY(safetensors_get(&x, st, "output.scale", 1, dim));
-    if (x.dtype != DT_F32) return status_error(E_INPUT, "%s: tensor 'output.scale': expected F32", st->path);
-    if (!isfinite(tensor_f32(x)[0]))
-        return status_error(E_INPUT, "%s: tensor 'output.scale' is not finite", st->path);
-    HypernetOutputInit init = {.scale = (double)tensor_f32(x)[0], .in_training = hn->output.in_training};
+    TRY(read_tensor(&scale, st, "output.scale", 1, dim));
+    HypernetOutputInit init = {.scale = (double)scale, .in_training = hn->output.in_training};
     for (int kind = 0; kind < 2; kind++) {
         output_tensor(name, dim, hn, kind, 0, 0);
         if (safetensors_find(st, name)) *(kind ? &init.shift : &init.each) = true;
@@ -245,12 +282,7 @@ static Status read_output(Hypernet *hn, const SafeTensors *st) {
     for (int i = 0; i < 4 * hn->cfg.n_modules; i++) {
         int kind = i & 1;
         float *to = (float *)output_tensor(name, dim, hn, kind, i / 4, i >> 1 & 1);
-        if (!to) continue;
-        TRY(safetensors_get(&x, st, name, 3, dim));
-        if (x.dtype != DT_F32)
-            return status_error(E_INPUT, "%s: tensor '%s': expected F32, found %s", st->path, name,
-                                dtype_name(x.dtype));
-        memcpy(to, x.data, (size_t)tensor_numel(x) * sizeof(float));
+        if (to) TRY(read_tensor(to, st, name, 3, dim));
     }
     return OK;
 }
@@ -275,7 +307,7 @@ static Status check_file(const cJSON *state, const char *dir, const char *name) 
     char found[65];
     const char *want;
     char *path = path_join(dir, name);
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return no_memory(dir);
     Status s = json_get_string(&want, state, name, dir);
     if (status_is_ok(s)) s = sha256_file(found, path);
     if (status_is_ok(s) && strcmp(want, found) != 0)
@@ -290,7 +322,7 @@ static Status check_files(const char *dir, bool moments) {
     cJSON *state;
     const cJSON *files;
     char *path = path_join(dir, "state.json");
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return no_memory(dir);
     Status s = json_read(&state, path, MAX_JSON_BYTES);
     free(path);
     TRY(s);
@@ -304,7 +336,7 @@ static Status check_files(const char *dir, bool moments) {
 static Status load_moments(Hypernet *hn, const char *dir) {
     SafeTensors st;
     char *path = path_join(dir, "optimizer.safetensors");
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return no_memory(dir);
     Status s = safetensors_open(&st, path);
     free(path);
     TRY(s);
@@ -344,7 +376,7 @@ static int64_t list_span(SafeEntry *e, char (*names)[96], const HypernetTensor *
 static Status write_file(const char *dir, const char *name, const SafeEntry *e, int64_t n,
                          const SafeMeta *meta, int64_t n_meta) {
     char *path = path_join(dir, name);
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return no_memory(dir);
     Status s = safetensors_write(path, e, n, meta, n_meta);
     free(path);
     return s;
@@ -355,7 +387,7 @@ Status ckpt_write(const char *dir, const Hypernet *hn, const CkptInfo *info) {
     SafeEntry *e = malloc((size_t)n * sizeof *e);
     char(*names)[96] = malloc((size_t)n * sizeof *names);
     char *text = info_text(info);
-    Status s = e && names && text ? OK : status_error(E_ENV, "out of memory");
+    Status s = e && names && text ? OK : no_memory(dir);
     if (status_is_ok(s)) {
         SafeMeta meta = {"t2l", text};
         int64_t k = list_span(e, names, hn->tensors, hn->n_tensors, hn->params, "");

@@ -349,6 +349,7 @@ static Status set_word(cJSON **values, const char *word) {
     if (i < 0 && !is_group(key)) return unknown_key(key, &from);
     cJSON *value = NULL;
     Status parsed = json_parse(&value, eq + 1, strlen(eq + 1), word);
+    if (status_code(parsed) == E_ENV) return parsed;
     bool text = i >= 0 && (keys[i].kind == STRING || keys[i].kind == CHOICE);
     if (text && !cJSON_IsString(value)) { /* bare text, also when it looks like a number */
         cJSON_Delete(value);

@@ -211,7 +211,7 @@ static Status write_adapter(const Fit *f, const char *dir) {
     a.base_model = strdup(f->cfg->model);
     AdapterWriteOptions opts = {.dropout = f->cfg->lora.dropout,
                                 .description = f->n_tasks == 1 ? f->tasks[0].definition : NULL};
-    Status s = a.base_model ? adapter_write(dir, &a, &opts) : status_error(E_ENV, "out of memory");
+    Status s = a.base_model ? adapter_write(dir, &a, &opts) : status_error(E_ENV, "%s: out of memory", dir);
     adapter_free(&a);
     return s;
 }
@@ -219,7 +219,7 @@ static Status write_adapter(const Fit *f, const char *dir) {
 /* *path owns dir/optimizer.safetensors. */
 static Status optimizer_path(char **path, const char *dir) {
     *path = path_join(dir, "optimizer.safetensors");
-    return *path ? OK : status_error(E_ENV, "out of memory");
+    return *path ? OK : status_error(E_ENV, "%s: out of memory", dir);
 }
 
 static void part_name(char out[32], const Part *p, const char *moment) {

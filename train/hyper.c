@@ -99,8 +99,9 @@ Status hyper_info(CkptInfo *out, const Config *cfg, const AdapterShape *shape, i
     out->prompt = strdup(cfg->data.prompt);
     out->embedding = strdup(cfg->data.embedding);
     out->lora_alpha = cfg->lora.alpha;
-    return out->model && out->encoder && out->prompt && out->embedding ? OK
-                                                                       : status_error(E_ENV, "out of memory");
+    return out->model && out->encoder && out->prompt && out->embedding
+               ? OK
+               : status_error(E_ENV, "out of memory (a checkpoint's names)");
 }
 
 bool hyper_is_onehot(const Config *cfg) {
@@ -118,5 +119,5 @@ Status hyper_tasks(CkptInfo *info, const char *const *names, int64_t n) {
         info->tasks[i] = strdup(names[i]);
         whole = info->tasks[i] != NULL;
     }
-    return whole ? OK : status_error(E_ENV, "out of memory");
+    return whole ? OK : status_error(E_ENV, "out of memory (a checkpoint's names)");
 }

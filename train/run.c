@@ -29,7 +29,7 @@ double run_val_loss(const RunVal *v) {
 
 static Status write_config(const Run *run, const char *run_dir) {
     char *path = path_join(run_dir, "config.json");
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return status_error(E_ENV, "%s: out of memory", run_dir);
     Status st = json_write(path, run->cfg->json);
     free(path);
     return st;
@@ -37,7 +37,7 @@ static Status write_config(const Run *run, const char *run_dir) {
 
 Status run_same(const Config *cfg, const char *run_dir) {
     char *path = path_join(run_dir, "config.json");
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return status_error(E_ENV, "%s: out of memory", run_dir);
     Status st = file_exists(path) ? config_same_training(cfg, path) : OK;
     free(path);
     return st;
@@ -189,7 +189,7 @@ static Status write_report(const Life *l, const RunResult *r) {
     char *text = NULL, *path = path_join(l->opts.run_dir, "report.md");
     size_t n;
     FILE *f = open_memstream(&text, &n);
-    Status st = f && path ? OK : status_error(E_ENV, "out of memory");
+    Status st = f && path ? OK : status_error(E_ENV, "%s: out of memory", l->opts.run_dir);
     if (f) {
         fprintf(f, "# %s\n\n| | |\n|---|---|\n| base model | %s |\n| tasks | %s |\n", c->name, c->model,
                 *c->data.tasks ? c->data.tasks : c->recon.library);
@@ -200,7 +200,9 @@ static Status write_report(const Life *l, const RunResult *r) {
         if (s->best_step >= 0)
             fprintf(f, "| best validation loss | %.6g after step %lld |\n", s->best, (long long)s->best_step);
         fprintf(f, "| best checkpoint | %s |\n", r->ckpt);
-        if ((fclose(f) != 0 || !text) && status_is_ok(st)) st = status_error(E_ENV, "out of memory");
+        bool bad = ferror(f) != 0;
+        bad = fclose(f) != 0 || bad || !text;
+        if (bad && status_is_ok(st)) st = status_error(E_ENV, "%s: out of memory", l->opts.run_dir);
     }
     if (status_is_ok(st)) st = file_write_atomic(path, text, n);
     free(text);

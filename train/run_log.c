@@ -27,7 +27,7 @@ Status run_log_open(RunLog *log, const char *run_dir, const RunState *s) {
     log->started = log->since = now_seconds();
     log->before = log->since_tokens = s->tokens;
     char *path = path_join(run_dir, "metrics.jsonl");
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return status_error(E_ENV, "%s: out of memory", run_dir);
     Status st = OK;
     log->f = fopen(path, "a+e");
     if (!log->f) {

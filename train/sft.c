@@ -19,7 +19,7 @@ static Status list_descriptions(const char ***texts, Sft *s) {
     *texts = realloc(train, (size_t)(n + n_valid) * sizeof *train);
     if (!*texts) {
         free(train);
-        return status_error(E_ENV, "out of memory");
+        return status_error(E_ENV, "no memory for a list of %lld descriptions", (long long)(n + n_valid));
     }
     s->n_embeddings = n + sft_valid_texts(s, *texts + n, n);
     return OK;

@@ -27,7 +27,7 @@ static Status add_set(Sft *s, const char *name, const Task *tasks, int64_t n, bo
     for (int64_t t = 0; t < n; t++) items += count_items(s, &set, &tasks[t]);
     if (items == 0) return OK;
     set.first = malloc((size_t)n * sizeof *set.first);
-    if (!set.first) return status_error(E_ENV, "out of memory");
+    if (!set.first) return status_error(E_ENV, "no memory to validate on %lld tasks", (long long)n);
     s->sets[s->n_sets++] = set;
     return OK;
 }

@@ -43,8 +43,10 @@ static Status add_digests(cJSON *sha, const char *dir) {
     Status s = OK;
     for (int i = 0; i < n; i++) {
         char digest[65], *path = path_join(dir, entries[i]->d_name);
-        if (status_is_ok(s)) s = path ? sha256_file(digest, path) : status_error(E_ENV, "out of memory");
-        if (status_is_ok(s)) cJSON_AddStringToObject(sha, entries[i]->d_name, digest);
+        if (status_is_ok(s))
+            s = path ? sha256_file(digest, path) : status_error(E_ENV, "%s: out of memory", dir);
+        if (status_is_ok(s) && !cJSON_AddStringToObject(sha, entries[i]->d_name, digest))
+            s = status_error(E_ENV, "%s: out of memory", dir);
         free(path);
         free(entries[i]);
     }
@@ -57,12 +59,14 @@ static Status write_state(const char *dir, const RunState *state) {
     Counter c[COUNTERS];
     char *path = path_join(dir, "state.json");
     cJSON *j = cJSON_CreateObject(), *sha = cJSON_AddObjectToObject(j, "sha256");
-    Status s = path && sha ? add_digests(sha, dir) : status_error(E_ENV, "out of memory");
+    Status s = path && sha ? add_digests(sha, dir) : status_error(E_ENV, "%s: out of memory", dir);
+    bool good = true;
     list_counters(c, &copy);
-    for (int i = 0; i < COUNTERS; i++) cJSON_AddNumberToObject(j, c[i].key, (double)*c[i].value);
-    cJSON_AddNumberToObject(j, "loss_sum", state->loss_sum);
-    if (state->best_step >= 0) cJSON_AddNumberToObject(j, "best", state->best);
-    if (status_is_ok(s)) s = json_write(path, j);
+    for (int i = 0; i < COUNTERS; i++)
+        good = good && cJSON_AddNumberToObject(j, c[i].key, (double)*c[i].value);
+    good = good && cJSON_AddNumberToObject(j, "loss_sum", state->loss_sum);
+    if (state->best_step >= 0) good = good && cJSON_AddNumberToObject(j, "best", state->best);
+    if (status_is_ok(s)) s = good ? json_write(path, j) : status_error(E_ENV, "%s: out of memory", dir);
     cJSON_Delete(j);
     free(path);
     return s;
@@ -78,7 +82,7 @@ static Status check_digests(const cJSON *j, const char *dir, const char *where) 
         if (strchr(f->string, '/'))
             return status_error(E_INPUT, "%s: sha256: '%s' is no file name", where, f->string);
         char *path = path_join(dir, f->string);
-        Status s = path ? sha256_file(found, path) : status_error(E_ENV, "out of memory");
+        Status s = path ? sha256_file(found, path) : status_error(E_ENV, "%s: out of memory", where);
         if (status_is_ok(s) && strcmp(want, found) != 0)
             s = status_error(E_INPUT, "%s: damaged: its SHA-256 is %s, state.json says %s", path, found,
                              want);
@@ -103,7 +107,7 @@ static Status parse_state(RunState *s, const cJSON *j, const char *dir, const ch
 Status state_read(RunState *s, const char *dir) {
     cJSON *j;
     char *path = path_join(dir, "state.json");
-    if (!path) return status_error(E_ENV, "out of memory");
+    if (!path) return status_error(E_ENV, "%s: out of memory", dir);
     memset(s, 0, sizeof *s);
     Status st = json_read(&j, path, MAX_JSON_BYTES);
     if (status_is_ok(st)) {
@@ -204,7 +208,7 @@ Status state_save(char **path, const char *run_dir, const RunState *s, state_wri
     TRY(file_sync_dir(dir));
     TRY(prune(dir, s->best_step));
     *path = strdup(final);
-    return *path ? OK : status_error(E_ENV, "out of memory");
+    return *path ? OK : status_error(E_ENV, "%s: out of memory", dir);
 }
 
 /* *chosen: number of the first entry that is whole; n: none. *first: what is wrong with the newest. */
@@ -212,7 +216,7 @@ static Status first_whole(int *chosen, Status *first, RunState *s, const char *d
                           int n) {
     for (*chosen = 0; *chosen < n; ++*chosen) {
         char *path = path_join(dir, entries[*chosen]->d_name);
-        if (!path) return status_error(E_ENV, "out of memory");
+        if (!path) return status_error(E_ENV, "%s: out of memory", dir);
         Status st = state_read(s, path);
         bool damaged = status_code(st) == E_INPUT;
         if (damaged)
@@ -240,7 +244,8 @@ static Status remove_left_over(const char *dir) {
     Status s = OK;
     for (int i = 0; i < n; i++) {
         char *path = path_join(dir, entries[i]->d_name);
-        if (status_is_ok(s)) s = path ? file_remove_tree(path) : status_error(E_ENV, "out of memory");
+        if (status_is_ok(s))
+            s = path ? file_remove_tree(path) : status_error(E_ENV, "%s: out of memory", dir);
         free(path);
         free(entries[i]);
     }
@@ -269,7 +274,7 @@ static Status choose(char **found, RunState *s, const char *dir, struct dirent *
     TRY(remove_left_over(dir));
     TRY(point_links(dir, s));
     *found = path_join(dir, entries[chosen]->d_name);
-    return *found ? OK : status_error(E_ENV, "out of memory");
+    return *found ? OK : status_error(E_ENV, "%s: out of memory", dir);
 }
 
 Status state_newest(char **found, RunState *s, const char *run_dir) {

@@ -1,23 +1,25 @@
 /* The code cage: runs Python programs that a model wrote and says which of them passed.
  *
  * A program passes when it runs to its last line (its tests are part of it) and exits with 0. Layers:
- *   bubblewrap  own user, process, network, IPC and mount namespaces; /usr read-only, an empty tmpfs of
- * CAGE_SCRATCH bytes at /tmp and /dev/null are all there is; nothing else can be written; no /etc, /proc,
- * /home seccomp     no sockets, no new sessions, no signals to others, no shared memory that no limit counts
- * (EPERM); ptrace, mount, bpf, keyctl, io_uring, ... end the program landlock    the same paths once more, by
- * the kernel's other mechanism; TCP and signals out of the domain limits      rlimits on CPU time, address
- * space, file size, processes, open files, core; first in line for the kernel's out-of-memory killer; wall
- * clock and output counted from outside A program gets its text and a token through a file descriptor, never
- * through a shell; its group is killed as a whole when it ends, takes too long or prints too much, and dies
- * with this process. cage_open() tries every layer with a program that looks for holes; without bubblewrap,
- * seccomp and limits it refuses, unless the caller allows less. Landlock is used where the kernel has it. A
- * caller that is root runs programs as `nobody`.
+ *  - bubblewrap: user, process, network, IPC and mount namespaces of its own. It sees /usr, read-only,
+ *    /dev/null, and an empty tmpfs of CAGE_SCRATCH bytes at /tmp, which is all that it can write.
+ *  - seccomp: sockets, new sessions, signals to others and shared memory that no limit counts give EPERM;
+ *    ptrace, mount, bpf, keyctl, io_uring, ... end the program.
+ *  - landlock: the same paths once more, by another mechanism of the kernel; no TCP, no signals outwards.
+ *  - limits: CPU time, address space, size of a file, processes, open files, core; first in line for the
+ *    kernel's out-of-memory killer; wall clock and output are counted from outside.
+ * The text and a token go in through a file descriptor, never through a shell. The group is killed as a whole
+ * when the program ends, takes too long or prints too much, and dies with this process.
  *
- * What counts as passed cannot be more honest than the interpreter: the program reports by a random token
- * that its text does not hold, so leaving early, by whatever exit, never passes; but a program that goes
- * looking for the token in the frames of its interpreter finds it, and an object that equals everything
- * satisfies every assert. No runner in which tests and answer share an interpreter is better off.
- */
+ * cage_open() tries every layer with a program that looks for holes. Without bubblewrap, seccomp and limits
+ * it refuses, unless the caller allows less; landlock is used where the kernel has it. For root, programs run
+ * as `nobody`. Without bubblewrap a program works in a new directory of /tmp, whose total size is not
+ * limited, and the limit on processes counts all of the user's.
+ *
+ * What counts as passed cannot be more honest than the interpreter. A program reports by a random token that
+ * its text does not hold, so leaving early, by whatever exit, never passes; but one that searches the frames
+ * of its interpreter finds the token, and an object that equals everything satisfies every assert. No runner
+ * in which tests and answer share an interpreter is better off. */
 #ifndef T2L_EVAL_CAGE_H
 #define T2L_EVAL_CAGE_H
 
@@ -25,8 +27,8 @@
 #include <stdint.h>
 
 enum {
-    CAGE_CPU_S = 4,          /* per process; EvalPlus's least limit */
-    CAGE_WALL_S = 20,        /* chosen: far over CAGE_CPU_S, so that a busy machine fails no honest program */
+    CAGE_CPU_S = 6,          /* chosen: four times what the slowest solution of MBPP takes on a Zen 5 core */
+    CAGE_WALL_S = 30,        /* chosen: far over CAGE_CPU_S, so that a busy machine fails no honest program */
     CAGE_PROCESSES = 16,     /* chosen, with threads */
     CAGE_FILES = 64,         /* chosen: open ones, and workers at most */
     CAGE_SCRATCH = 16 << 20, /* chosen: bytes of /tmp, and of one file */

@@ -466,6 +466,41 @@ static void test_workers(void **state) {
     }
 }
 
+/* Honest programs beside hostile ones notice nothing. */
+static void test_neighbours(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        CageVerdict verdict; /* CAGE_PASSED: must be; else any other than that */
+    } cases[] = {
+        {"import os\nwhile True:\n    try: os.fork()\n    except OSError: pass\n", CAGE_FAILED},
+        {"import subprocess\nassert subprocess.run(['/usr/bin/true']).returncode == 0", CAGE_PASSED},
+        {"x = bytearray(10 << 30)", CAGE_FAILED},
+        {"open('a', 'wb').write(b'x' * (8 << 20))", CAGE_PASSED},
+        {"while True: print('x' * 1000)", CAGE_FAILED},
+        {"import os\nassert os.getpid() < 16 and os.listdir('.') == []", CAGE_PASSED},
+        {"import os, time\nfor i in range(1000):\n    with open(str(i), 'wb') as f: f.write(b'x' * (1 << "
+         "20))",
+         CAGE_FAILED},
+        {"open('a', 'wb').write(b'x' * (8 << 20))", CAGE_PASSED},
+        {"import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(9,)).start()",
+         CAGE_FAILED},
+        {"x = bytearray(1 << 30)", CAGE_PASSED},
+        {"import os\nos.kill(-1, 9)", CAGE_FAILED},
+        {"import time\ntime.sleep(0.5)", CAGE_PASSED},
+    };
+    enum { N = sizeof cases / sizeof *cases };
+    CageProgram programs[N];
+    CageOutcome out[N];
+    for (int i = 0; i < N; i++) programs[i] = (CageProgram){cases[i].text, strlen(cases[i].text)};
+    Cage c = cage;
+    c.opts.n_workers = 6;
+    assert_ok(cage_run(&c, out, programs, N, NULL, NULL));
+    for (int i = 0; i < N; i++)
+        if ((out[i].verdict == CAGE_PASSED) != (cases[i].verdict == CAGE_PASSED))
+            fail_msg("%s (%s): %s", cage_verdict_name(out[i].verdict), out[i].reason, cases[i].text);
+}
+
 /* A program dies with the process that runs it, however that one ends. */
 static void test_parent_dies(void **state) {
     (void)state;
@@ -631,6 +666,7 @@ int main(void) {
         cmocka_unit_test_prestate(test_network, &cage),
         cmocka_unit_test_prestate(test_system_calls, &cage),
         cmocka_unit_test(test_workers),
+        cmocka_unit_test(test_neighbours),
         cmocka_unit_test(test_parent_dies),
         cmocka_unit_test(test_humaneval),
         cmocka_unit_test(test_mbpp),

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "data/fetch.h"
+#include "eval/cage.h"
 
 #include <archive.h>
 #include <cblas.h>
@@ -133,19 +134,27 @@ static bool can_import_pip(void) {
     return system("python3 -m pip --version >/dev/null 2>&1") == 0;
 }
 
+static void add_sandbox(Findings *f) {
+    Cage cage;
+    Status s = cage_open(&cage, (CageOptions){0});
+    if (status_is_ok(s)) {
+        add(f, cage.layers.landlock ? FINE : NOTE, "sandbox", "%s%s (tried out)", cage.description,
+            cage.layers.landlock ? "" : "; no landlock");
+        cage_close(&cage);
+    } else {
+        add(f, NOTE, "sandbox", "%s", status_message(s));
+    }
+    status_free(s);
+}
+
 static void add_programs(Findings *f, const char *path) {
     char where[256];
-    if (find_program(where, sizeof where, path, "bwrap"))
-        add(f, FINE, "sandbox", "bubblewrap at %s", where);
-    else
-        add(f, NOTE, "sandbox",
-            "no bubblewrap: answers that are programs cannot be run safely (package bubblewrap)");
     if (!find_program(where, sizeof where, path, "python3"))
         add(f, NOTE, "python3", "not found: `t2l fetch` cannot download (packages python3, python3-pip)");
     else if (!can_import_pip())
         add(f, NOTE, "python3", "%s, without pip: `t2l fetch` cannot download (package python3-pip)", where);
     else
-        add(f, FINE, "python3", "%s, with pip (used only to download)", where);
+        add(f, FINE, "python3", "%s, with pip (to download)", where);
 }
 
 static int64_t tree_bytes(const char *path, int depth) {
@@ -235,6 +244,7 @@ Status cmd_doctor(Cli *cli, int argc, char **argv) {
     }
     status_free(device);
     add_libraries(&f);
+    add_sandbox(&f);
     add_programs(&f, cli->search_path);
     add_cache(&f, cli->cache);
     add_disk(&f, "disk, cache", cli->cache);

@@ -5,9 +5,10 @@ set -euo pipefail
 
 packages=(
     build-essential cmake pkg-config
-    python3 python3-pip # only to download model files, never to run anything
+    python3 python3-pip # to download model files, and to run programs that a model wrote (eval/cage.h)
     libopenblas-openmp-dev libhdf5-dev libcjson-dev libarchive-dev
     libpcre2-dev libutf8proc-dev libcmocka-dev libssl-dev
+    bubblewrap libseccomp-dev
 )
 # What CMakeLists.txt asks pkg-config for, and each library's home for systems without apt.
 modules=(
@@ -18,6 +19,7 @@ modules=(
     "libcrypto      OpenSSL    https://www.openssl.org"
     "hdf5-serial    HDF5       https://www.hdfgroup.org/solutions/hdf5"
     "openblas       OpenBLAS   https://www.openblas.net"
+    "libseccomp     libseccomp https://github.com/seccomp/libseccomp"
     "cmocka         cmocka     https://cmocka.org"
 )
 

@@ -1,0 +1,58 @@
+/* The part of the cage that is Python. Everything that runs after the program was fetched before it, so that
+ * a program that replaces builtins or functions of os does not change what is reported. */
+#include "eval/cage_internal.h"
+
+const char cage_driver[] =
+    "import ctypes, os, resource, struct, sys, types\n"
+    "\n"
+    "def landlock():\n" /* numbers and bits: linux/landlock.h; the system calls have one number everywhere */
+    "    call = ctypes.CDLL(None).syscall\n"
+    "    abi = call(444, None, ctypes.c_size_t(0), 1)\n"
+    "    if abi < 1:\n"
+    "        return\n"
+    "    every = (1 << (13, 14, 15, 15, 16)[min(abi, 5) - 1]) - 1\n"
+    "    attr = struct.pack('QQQ', every, 3, 3)[:8 if abi < 4 else 16 if abi < 6 else 24]\n"
+    "    rules = call(444, attr, ctypes.c_size_t(len(attr)), 0)\n"
+    "    if rules < 0:\n"
+    "        return\n"
+    "    scratch = every & 0x75be\n" /* not: execute, make devices or sockets, ioctl on devices */
+    "    for path, allowed in (('/usr', 13), ('/lib', 13), ('/lib64', 13), ('/dev/null', 6), ('.', "
+    "scratch)):\n"
+    "        if os.path.exists(path):\n"
+    "            at = os.open(path, os.O_PATH)\n"
+    "            call(445, rules, 1, struct.pack('=Qi', allowed, at), 0)\n"
+    "            os.close(at)\n"
+    "    call(446, rules, 0)\n"
+    "    os.close(rules)\n"
+    "\n"
+    "def main(source, report, processes):\n"
+    "    write, leave, getpid, me = os.write, os._exit, os.getpid, os.getpid()\n"
+    "    class_of, text_of, is_a, memory, every = type, str, issubclass, MemoryError, BaseException\n"
+    "    with open(source, 'rb') as f:\n"
+    "        token, text = f.read(32), f.read()\n"
+    "    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))\n"
+    "    landlock()\n"
+    "    module = sys.modules['program'] = types.ModuleType('program')\n"
+    "    sys.argv = ['program']\n"
+    "    reserve = bytearray(1 << 20)\n" /* to speak of a lack of memory */
+    "    write(report, b'ready\\n')\n"
+    "    try:\n"
+    "        exec(compile(text, 'program', 'exec', 0, True), module.__dict__)\n"
+    "        verdict = b'P' + token\n"
+    "    except every as e:\n"
+    "        reserve = e.__traceback__ = None\n"
+    "        verdict = b'F'\n"
+    "        try:\n"
+    "            kind = class_of(e)\n"
+    "            verdict = b'M' if is_a(kind, memory) else b'F'\n"
+    "            said = text_of(e)[:200]\n"
+    "            verdict += (kind.__name__ + (said and ': ' + said)).encode('ascii', "
+    "'backslashreplace')[:250]\n"
+    "        except every:\n"
+    "            pass\n"
+    "    if getpid() == me:\n" /* a process that the program forked comes here too */
+    "        write(report, verdict)\n"
+    "    leave(0)\n"
+    "\n"
+    "main(3, 4, int(sys.argv[1]))\n";
+_Static_assert(CAGE_FD_TEXT == 3 && CAGE_FD_REPORT == 4 && CAGE_TOKEN == 32, "as the driver has them");

@@ -81,7 +81,7 @@ static int add_rules(scmp_filter_ctx ctx) {
     /* asyncio wants a pair of Unix sockets; no other family has any use */
     if (!err)
         err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socketpair), 1,
-                               SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+                               SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
     /* clone3 hides its flags from a filter; libc falls back to clone */
     if (!err) err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     for (size_t i = 0; !err && i < sizeof spaces / sizeof *spaces; i++)

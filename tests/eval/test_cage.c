@@ -694,9 +694,11 @@ int main(void) {
     cage_close(&bare);
     st = cage_open(&cage, (CageOptions){.n_workers = 2, .cpu_s = 2});
     if (!status_is_ok(st)) {
-        print_message("SKIPPED, the whole cage: %s\n", status_message(st));
+        bool holes =
+            strstr(status_message(st), "in force are") != NULL; /* it works here, but not as it should */
+        print_message("%s, the whole cage: %s\n", holes ? "FAILED" : "SKIPPED", status_message(st));
         status_free(st);
-        return failed ? failed : 77;
+        return failed || holes ? 1 : 77;
     }
     print_message("in force: %s\n", cage.description);
     failed += cmocka_run_group_tests_name("caged", caged, NULL, NULL);

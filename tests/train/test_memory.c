@@ -495,6 +495,7 @@ static Status write_ckpt(void *self, const char *to) {
                      .model = "a model",
                      .encoder = "an encoder",
                      .prompt = "mixed",
+                     .embedding = "encoder",
                      .lora_alpha = 1,
                      .step = 7};
     return ckpt_write(to, self, &info);

@@ -124,7 +124,8 @@ extern "C" Status BODY(device_count)(int *n) {
     cudaError_t e = cudaGetDeviceCount(n);
     if (e == cudaSuccess && *n > 0) return OK;
     cudaGetLastError();
-    return status_error(E_ENV, "no CUDA device: cudaGetDeviceCount: %s", e ? cudaGetErrorString(e) : "none");
+    return status_error(E_ENV, "no CUDA device (cudaGetDeviceCount: %s); use --device cpu",
+                        e ? cudaGetErrorString(e) : "none");
 }
 
 extern "C" Status BODY(device_open)(Device *dev, int index, size_t scratch_bytes) {

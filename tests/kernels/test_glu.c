@@ -105,23 +105,33 @@ static void sizes(void **state) {
 
 static void edges(void **state) {
     (void)state;
-    Device dev;
-    assert_ok(device_open(&dev, "cpu", 1));
-    float gu[12] = {0.0f, -0.0f, 100.0f, -100.0f, 1e30f, -1e30f, 2, 2, 2, 2, 2, 2};
-    float y[6], dgu[12], dy[6] = {1, 1, 1, 1, 1, 1};
+    const float g[12] = {0.0f, -0.0f, 100.0f, -100.0f, 1e30f, -1e30f, 2, 2, 2, 2, 2, 2};
+    const float nan_g[12] = {NAN, 1.0f};
     const double want_y[6] = {0, 0, 200, 0, 2e30, 0}, want_dg[6] = {1, 1, 2, 0, 2, 0};
-    assert_ok(glu_fwd(&dev, tensor_2d(y, DT_F32, 1, 6), tensor_2d(gu, DT_F32, 1, 12), GLU_SILU));
-    assert_ok(glu_bwd(&dev, tensor_2d(dgu, DT_F32, 1, 12), tensor_2d(dy, DT_F32, 1, 6),
-                      tensor_2d(gu, DT_F32, 1, 12), GLU_SILU));
-    for (int j = 0; j < 6; j++) {
-        assert_within(y[j], want_y[j], 1e-30 + 1e-6 * fabs(want_y[j]));
-        assert_within(dgu[j], want_dg[j], 1e-30);
-        assert_within(dgu[6 + j], want_y[j] / 2.0, 1e-30 + 1e-6 * fabs(want_y[j]));
+    Device dev;
+    for (int b = 0; backend_open(&dev, b); b++) {
+        float y[6] = {0}, dgu[12] = {0}, dy[6] = {1, 1, 1, 1, 1, 1};
+        void *on_y = bytes_to(&dev, y, sizeof y), *on_dy = bytes_to(&dev, dy, sizeof dy),
+             *on_gu = bytes_to(&dev, g, sizeof g), *on_dgu = bytes_to(&dev, dgu, sizeof dgu);
+        Tensor ty = tensor_2d(on_y, DT_F32, 1, 6), tgu = tensor_2d(on_gu, DT_F32, 1, 12);
+        assert_ok(glu_fwd(&dev, ty, tgu, GLU_SILU));
+        assert_ok(
+            glu_bwd(&dev, tensor_2d(on_dgu, DT_F32, 1, 12), tensor_2d(on_dy, DT_F32, 1, 6), tgu, GLU_SILU));
+        assert_ok(device_download(&dev, y, on_y, sizeof y));
+        assert_ok(device_download(&dev, dgu, on_dgu, sizeof dgu));
+        for (int j = 0; j < 6; j++) {
+            assert_within(y[j], want_y[j], 1e-30 + 1e-6 * fabs(want_y[j]));
+            assert_within(dgu[j], want_dg[j], 1e-30);
+            assert_within(dgu[6 + j], want_y[j] / 2.0, 1e-30 + 1e-6 * fabs(want_y[j]));
+        }
+        assert_ok(device_upload(&dev, on_gu, nan_g, sizeof nan_g));
+        assert_ok(glu_fwd(&dev, ty, tgu, GLU_SILU));
+        assert_ok(device_download(&dev, y, on_y, sizeof y));
+        assert_true(isnan(y[0]) && !isnan(y[1]));
+        void *all[] = {on_y, on_dy, on_gu, on_dgu};
+        for (int i = 0; i < COUNT_OF(all); i++) device_free(&dev, all[i]);
+        device_close(&dev);
     }
-    gu[0] = NAN;
-    assert_ok(glu_fwd(&dev, tensor_2d(y, DT_F32, 1, 6), tensor_2d(gu, DT_F32, 1, 12), GLU_SILU));
-    assert_true(isnan(y[0]) && !isnan(y[1]));
-    device_close(&dev);
 }
 
 int main(void) {

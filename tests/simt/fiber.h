@@ -28,29 +28,6 @@
 /* Saves the registers a callee keeps on this stack, its pointer in *save, and goes on with the stack at
  * `load`. */
 extern "C" void fiber_switch_stacks(void **save, void *load);
-asm(R"(
-    .text
-    .p2align 4
-    .globl fiber_switch_stacks
-    .type fiber_switch_stacks, @function
-fiber_switch_stacks:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
-    ret
-    .size fiber_switch_stacks, .-fiber_switch_stacks
-)");
 
 enum { FIBER_STACK = 64 << 10, FIBER_GUARD = 4096 };
 

@@ -12,16 +12,17 @@ fi
 arch=${1:-90a}
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 table=kernels/RESOURCES.md
-new=$(mktemp)
-trap 'rm -f "$new"' EXIT
+new=$(mktemp) said=$(mktemp)
+trap 'rm -f "$new" "$said"' EXIT
 {
     printf '# Resources of the CUDA kernels\n\n'
     printf 'From `kernels/resources.sh`: what ptxas (%s) says for sm_%s. Bytes; shared memory without the launch'"'"'s.\n\n' \
         "$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\),.*/CUDA \1/p')" "$arch"
     printf '| kernel | registers | shared | stack | spilled |\n|---|---:|---:|---:|---:|\n'
     for source in kernels/*/*.cu; do
-        "$nvcc" -std=c++17 -O3 -I. -gencode "arch=compute_$arch,code=sm_$arch" -cubin -Xptxas -v -o /dev/null "$source" 2>&1 |
-            c++filt |
+        "$nvcc" -std=c++17 -O3 -I. -gencode "arch=compute_$arch,code=sm_$arch" -cubin -Xptxas -v -o /dev/null "$source" \
+            >"$said" 2>&1 || { cat "$said" >&2; exit 1; }
+        c++filt <"$said" |
             awk '/Function properties for / { sub(/.*Function properties for /, ""); sub(/^void /, ""); sub(/\(.*/, ""); name = $0 }
                  /bytes stack frame/ { stack = $1; spilled = $5 + $9 }
                  /Used [0-9]+ registers/ {

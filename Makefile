@@ -2,7 +2,7 @@
 
 MODELS := smollm2-135m-instruct minilm-l6-v2 t2l-mini
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
-SOURCES = $(shell git ls-files '*.c' '*.h')
+SOURCES = $(shell git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp')
 step    = @printf '==> %s\n' '$(1)'
 
 SHELL := bash

@@ -1,11 +1,12 @@
 #include "base/arena.h"
+#include "base/device.h"
 
 #include <sys/mman.h>
 
 enum { ALIGN = 64 };
 
 Arena arena_measure(const char *name) {
-    Arena a = {NULL, 0, 0, name};
+    Arena a = {NULL, 0, 0, name, NULL};
     return a;
 }
 
@@ -26,11 +27,32 @@ Status arena_init(Arena *a, const char *name, size_t size) {
     a->size = size;
     a->used = 0;
     a->name = name;
+    a->device = NULL;
+    return OK;
+}
+
+Status arena_commit_on(Arena *a, Device *dev) {
+    return arena_init_on(a, dev, a->name, a->used ? a->used : ALIGN);
+}
+
+Status arena_init_on(Arena *a, Device *dev, const char *name, size_t size) {
+    if (dev->kind == DEVICE_CPU) return arena_init(a, name, size);
+    void *p;
+    TRY(device_alloc(dev, &p, size, name));
+    Status s = device_zero(dev, p, size);
+    if (!status_is_ok(s)) {
+        device_free(dev, p);
+        return s;
+    }
+    *a = (Arena){p, size, 0, name, dev};
     return OK;
 }
 
 void arena_free(Arena *a) {
-    if (a->base) munmap(a->base, a->size);
+    if (a->base && a->device)
+        device_free(a->device, a->base);
+    else if (a->base)
+        munmap(a->base, a->size);
     a->base = NULL;
     a->size = a->used = 0;
 }
@@ -55,5 +77,7 @@ int32_t *arena_i32(Arena *a, int64_t n) {
 }
 
 Tensor arena_tensor_2d(Arena *a, DType t, int64_t d0, int64_t d1) {
-    return tensor_2d(arena_alloc(a, dtype_bytes(t, d0 * d1)), t, d0, d1);
+    Tensor x = tensor_2d(arena_alloc(a, dtype_bytes(t, d0 * d1)), t, d0, d1);
+    x.device = a->device ? a->device->kind : DEVICE_CPU;
+    return x;
 }

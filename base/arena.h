@@ -6,11 +6,18 @@
 
 #include "base/tensor.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct Device;
+
 typedef struct Arena {
     char *base;  /* owns; NULL while measuring */
     size_t size; /* bytes of the block */
     size_t used; /* bytes handed out (or measured) so far */
     const char *name;
+    struct Device *device; /* borrows; whose memory it is; NULL: the host's */
 } Arena;
 
 /* A measuring arena. name: for messages (view, a literal). */
@@ -20,6 +27,9 @@ Arena arena_measure(const char *name);
 Status arena_commit(Arena *a);
 /* One call for a known size. */
 Status arena_init(Arena *a, const char *name, size_t size);
+/* The same in the memory of a device, which must outlive the arena. The tensors handed out carry its kind. */
+Status arena_commit_on(Arena *a, struct Device *dev);
+Status arena_init_on(Arena *a, struct Device *dev, const char *name, size_t size);
 void arena_free(Arena *a);
 
 /* n bytes, 64-byte aligned; NULL only while measuring. More than was committed is a broken invariant. */
@@ -35,4 +45,7 @@ static inline void arena_release(Arena *a, size_t mark) {
     a->used = mark;
 }
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -17,6 +17,7 @@ typedef enum StatusCode {
     E_USAGE = 2,        /* unknown flag or key, malformed value */
     E_INPUT = 3,        /* a file or datum is bad */
     E_ENV = 4,          /* no memory, no device, no network, no permission */
+    E_UNSUPPORTED = 4,  /* this device has no body for the operation: another device may */
     E_INTERRUPTED = 130 /* stopped by a signal, after saving */
 } StatusCode;
 

@@ -99,10 +99,18 @@ static void add_memory(Findings *f) {
 
 static void add_gpu(Findings *f) {
     char driver[200];
-    if (proc_line(driver, sizeof driver, "/proc/driver/nvidia/version", "NVRM version"))
-        add(f, NOTE, "gpu", "NVIDIA driver present, but this build has no CUDA backend: the CPU is used");
-    else
-        add(f, FINE, "gpu", "none visible; this build has no CUDA backend: the CPU is used");
+    bool has_driver = proc_line(driver, sizeof driver, "/proc/driver/nvidia/version", "NVRM version");
+    if (has_driver) add(f, FINE, "gpu driver", "%s", driver);
+    if (!device_cuda_archs()) {
+        add(f, has_driver ? NOTE : FINE, "cuda", "this build has no CUDA backend: the CPU is used");
+        return;
+    }
+    int n;
+    Status s = device_cuda_count(&n);
+    add(f, status_is_ok(s) || !has_driver ? FINE : NOTE, "cuda", "built for sm %s; %d of %d operations; %s",
+        device_cuda_archs(), N_OPS - device_cuda_missing(), (int)N_OPS,
+        status_is_ok(s) ? "a device was found" : status_message(s));
+    status_free(s);
 }
 
 static void add_libraries(Findings *f) {
@@ -237,7 +245,9 @@ Status cmd_doctor(Cli *cli, int argc, char **argv) {
     Device dev;
     Status device = cli_open_device(cli, &dev);
     if (status_is_ok(device)) {
-        add(&f, FINE, "device", "cpu, %d threads", dev.n_threads);
+        char what[128];
+        device_describe(&dev, what, sizeof what);
+        add(&f, FINE, "device", "%s", what);
         device_close(&dev);
     } else {
         add(&f, STOP, "device", "%s", status_message(device));

@@ -72,7 +72,7 @@ Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t ld
         int64_t n = rows - from < CHUNK ? rows - from : CHUNK;
         TRY_GOTO(st, dev->ops->matmul_fwd(dev, logits, v, x + from * ldx, ldx, w, n, false), done);
         if (opts.softcap > 0.0f)
-            TRY_GOTO(st, dev->ops->softcap_fwd(dev, logits, v, n, v, opts.softcap), done);
+            TRY_GOTO(st, dev->ops->softcap_fwd(dev, logits, v, DT_F32, n, v, opts.softcap), done);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
         for (int64_t i = 0; i < n; i++) {
             float *z = logits + i * v;

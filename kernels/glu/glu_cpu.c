@@ -32,16 +32,22 @@ static BwdRow *bwd_row(GluAct act) {
     return act == GLU_SILU ? glu_bwd_row_silu : act == GLU_GELU ? glu_bwd_row_gelu : glu_bwd_row_gelu_tanh;
 }
 
-Status glu_fwd_cpu(Device *dev, float *y, int64_t ldy, const float *gu, int64_t ldgu, int64_t n, int64_t f,
-                   GluAct act) {
+Status glu_fwd_cpu(Device *dev, void *yv, int64_t ldy, const void *guv, int64_t ldgu, DType type, int64_t n,
+                   int64_t f, GluAct act) {
+    if (type != DT_F32) return device_unsupported(dev, "glu_fwd", type);
+    float *y = yv;
+    const float *gu = guv;
     FwdRow *row = fwd_row(act);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++) row(y + i * ldy, gu + i * ldgu, gu + i * ldgu + f, f);
     return OK;
 }
 
-Status glu_bwd_cpu(Device *dev, float *dgu, int64_t lddgu, const float *dy, int64_t lddy, const float *gu,
-                   int64_t ldgu, int64_t n, int64_t f, GluAct act) {
+Status glu_bwd_cpu(Device *dev, void *dguv, int64_t lddgu, const void *dyv, int64_t lddy, const void *guv,
+                   int64_t ldgu, DType type, int64_t n, int64_t f, GluAct act) {
+    if (type != DT_F32) return device_unsupported(dev, "glu_bwd", type);
+    float *dgu = dguv;
+    const float *dy = dyv, *gu = guv;
     BwdRow *row = bwd_row(act);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
     for (int64_t i = 0; i < n; i++)

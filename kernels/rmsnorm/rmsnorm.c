@@ -7,19 +7,22 @@ static void check(const char *op, Tensor x, Tensor y, Tensor w, Tensor rstd) {
           "%s: x [%lld,%lld], y [%lld,%lld], w [%lld], rstd [%lld]", op, (long long)x.dim[0],
           (long long)x.dim[1], (long long)y.dim[0], (long long)y.dim[1], (long long)w.dim[0],
           (long long)rstd.dim[0]);
-    CHECK(x.dtype == DT_F32 && y.dtype == DT_F32 && w.dtype == DT_F32 && rstd.dtype == DT_F32, "%s: f32 only",
-          op);
+    CHECK((x.dtype == DT_F32 || x.dtype == DT_BF16) && y.dtype == x.dtype && w.dtype == DT_F32 &&
+              rstd.dtype == DT_F32,
+          "%s: x %s, y %s, w %s, rstd %s", op, dtype_name(x.dtype), dtype_name(y.dtype), dtype_name(w.dtype),
+          dtype_name(rstd.dtype));
 }
 
 Status rmsnorm_fwd(Device *dev, Tensor y, Tensor rstd, Tensor x, Tensor w, float eps) {
     check("rmsnorm_fwd", x, y, w, rstd);
-    return dev->ops->rmsnorm_fwd(dev, y.data, y.ld, rstd.data, x.data, x.ld, w.data, x.dim[0], x.dim[1], eps);
+    return dev->ops->rmsnorm_fwd(dev, y.data, y.ld, rstd.data, x.data, x.ld, w.data, x.dtype, x.dim[0],
+                                 x.dim[1], eps);
 }
 
 Status rmsnorm_bwd(Device *dev, Tensor dx, Tensor dy, Tensor x, Tensor w, Tensor rstd) {
     check("rmsnorm_bwd", x, dy, w, rstd);
-    CHECK(dx.ndim == 2 && dx.dim[0] == x.dim[0] && dx.dim[1] == x.dim[1],
+    CHECK(dx.ndim == 2 && dx.dim[0] == x.dim[0] && dx.dim[1] == x.dim[1] && dx.dtype == x.dtype,
           "rmsnorm_bwd: dx is not shaped like x");
     return dev->ops->rmsnorm_bwd(dev, dx.data, dx.ld, dy.data, dy.ld, x.data, x.ld, w.data, rstd.data,
-                                 x.dim[0], x.dim[1]);
+                                 x.dtype, x.dim[0], x.dim[1]);
 }

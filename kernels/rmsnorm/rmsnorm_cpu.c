@@ -25,16 +25,21 @@ static void rmsnorm_bwd_row(float *dx, const float *dy, const float *x, const fl
     for (int64_t j = 0; j < c; j++) dx[j] += rstd * (w[j] * dy[j] - x[j] * k);
 }
 
-Status rmsnorm_fwd_cpu(Device *dev, float *y, int64_t ldy, float *rstd, const float *x, int64_t ldx,
-                       const float *w, int64_t n, int64_t c, float eps) {
+Status rmsnorm_fwd_cpu(Device *dev, void *y, int64_t ldy, float *rstd, const void *x, int64_t ldx,
+                       const float *w, DType type, int64_t n, int64_t c, float eps) {
+    if (type != DT_F32) return device_unsupported(dev, "rmsnorm_fwd", type);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
-    for (int64_t i = 0; i < n; i++) rstd[i] = rmsnorm_fwd_row(y + i * ldy, x + i * ldx, w, c, eps);
+    for (int64_t i = 0; i < n; i++)
+        rstd[i] = rmsnorm_fwd_row((float *)y + i * ldy, (const float *)x + i * ldx, w, c, eps);
     return OK;
 }
 
-Status rmsnorm_bwd_cpu(Device *dev, float *dx, int64_t lddx, const float *dy, int64_t lddy, const float *x,
-                       int64_t ldx, const float *w, const float *rstd, int64_t n, int64_t c) {
+Status rmsnorm_bwd_cpu(Device *dev, void *dx, int64_t lddx, const void *dy, int64_t lddy, const void *x,
+                       int64_t ldx, const float *w, const float *rstd, DType type, int64_t n, int64_t c) {
+    if (type != DT_F32) return device_unsupported(dev, "rmsnorm_bwd", type);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
-    for (int64_t i = 0; i < n; i++) rmsnorm_bwd_row(dx + i * lddx, dy + i * lddy, x + i * ldx, w, rstd[i], c);
+    for (int64_t i = 0; i < n; i++)
+        rmsnorm_bwd_row((float *)dx + i * lddx, (const float *)dy + i * lddy, (const float *)x + i * ldx, w,
+                        rstd[i], c);
     return OK;
 }

@@ -6,7 +6,8 @@ static void check(const char *op, Tensor x, Tensor cs) {
               x.dim[1] % cs.dim[1] == 0,
           "%s: x [%lld,%lld], table [%lld,%lld]", op, (long long)x.dim[0], (long long)x.dim[1],
           (long long)cs.dim[0], (long long)cs.dim[1]);
-    CHECK(x.dtype == DT_F32 && cs.dtype == DT_F32 && tensor_is_contiguous(cs), "%s: f32 only", op);
+    CHECK((x.dtype == DT_F32 || x.dtype == DT_BF16) && cs.dtype == DT_F32 && tensor_is_contiguous(cs),
+          "%s: x %s, cs %s", op, dtype_name(x.dtype), dtype_name(cs.dtype));
 }
 
 Status rope_table(Device *dev, Tensor cs, const int32_t *pos, const float *inv_freq) {
@@ -17,10 +18,11 @@ Status rope_table(Device *dev, Tensor cs, const int32_t *pos, const float *inv_f
 
 Status rope_fwd(Device *dev, Tensor x, Tensor cs) {
     check("rope_fwd", x, cs);
-    return dev->ops->rope_fwd(dev, x.data, x.ld, cs.data, x.dim[0], x.dim[1] / cs.dim[1], cs.dim[1]);
+    return dev->ops->rope_fwd(dev, x.data, x.ld, cs.data, x.dtype, x.dim[0], x.dim[1] / cs.dim[1], cs.dim[1]);
 }
 
 Status rope_bwd(Device *dev, Tensor dx, Tensor cs) {
     check("rope_bwd", dx, cs);
-    return dev->ops->rope_bwd(dev, dx.data, dx.ld, cs.data, dx.dim[0], dx.dim[1] / cs.dim[1], cs.dim[1]);
+    return dev->ops->rope_bwd(dev, dx.data, dx.ld, cs.data, dx.dtype, dx.dim[0], dx.dim[1] / cs.dim[1],
+                              cs.dim[1]);
 }

@@ -30,14 +30,18 @@ static void turn_row(float *x, const float *cs, int64_t h, int64_t d, float sign
     }
 }
 
-Status rope_fwd_cpu(Device *dev, float *x, int64_t ldx, const float *cs, int64_t n, int64_t h, int64_t d) {
+Status rope_fwd_cpu(Device *dev, void *x, int64_t ldx, const float *cs, DType type, int64_t n, int64_t h,
+                    int64_t d) {
+    if (type != DT_F32) return device_unsupported(dev, "rope_fwd", type);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
-    for (int64_t i = 0; i < n; i++) turn_row(x + i * ldx, cs + i * d, h, d, 1.0f);
+    for (int64_t i = 0; i < n; i++) turn_row((float *)x + i * ldx, cs + i * d, h, d, 1.0f);
     return OK;
 }
 
-Status rope_bwd_cpu(Device *dev, float *dx, int64_t lddx, const float *cs, int64_t n, int64_t h, int64_t d) {
+Status rope_bwd_cpu(Device *dev, void *dx, int64_t lddx, const float *cs, DType type, int64_t n, int64_t h,
+                    int64_t d) {
+    if (type != DT_F32) return device_unsupported(dev, "rope_bwd", type);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
-    for (int64_t i = 0; i < n; i++) turn_row(dx + i * lddx, cs + i * d, h, d, -1.0f);
+    for (int64_t i = 0; i < n; i++) turn_row((float *)dx + i * lddx, cs + i * d, h, d, -1.0f);
     return OK;
 }

@@ -1,9 +1,22 @@
 /* AdamW against double, odd sizes, threads. (tests/train/test_schedule.c compares it with torch's.) */
-#include "tests/test_util.h"
+#include "tests/kernels/backends.h"
 
-#include "kernels/ops.h"
+static void check(int64_t n, const TestMat *start, const TestMat *got) {
+    for (int64_t j = 0; j < n; j++) {
+        double p = *mat_at(start, 0, j), m = *mat_at(start, 1, j), v = *mat_at(start, 2, j);
+        double g = 0.5 * *mat_at(start, 3, j);
+        m = 0.9 * m + 0.1 * g;
+        v = 0.99 * v + 0.01 * g * g;
+        p -= 1e-2 * 0.1 * p;
+        p -= 1e-2 * (m / (1.0 - pow(0.9, 3))) / (sqrt(v / (1.0 - pow(0.99, 3))) + 1e-6);
+        assert_within(*mat_at(got, 0, j), p, 3e-7 * (1.0 + fabs(p)) + 1e-6 * fabs(p - *mat_at(start, 0, j)));
+        assert_within(*mat_at(got, 1, j), m, 2e-7);
+        assert_within(*mat_at(got, 2, j), v, 2e-7);
+        assert_true(*mat_at(got, 3, j) == *mat_at(start, 3, j));
+    }
+}
 
-static void sizes_and_threads(void **state) {
+static void sizes_and_backends(void **state) {
     (void)state;
     const int64_t sizes[] = {1, 33, 4097, 16384, 16385, 70001};
     for (int i = 0; i < COUNT_OF(sizes); i++) {
@@ -14,29 +27,18 @@ static void sizes_and_threads(void **state) {
         for (int64_t j = 0; j < n; j++) *mat_at(&start, 2, j) = fabsf(*mat_at(&start, 2, j));
         AdamwOpts o = {
             .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-6, .decay = 0.1, .grad_scale = 0.5, .step = 3};
-        for (int threads = 1; threads <= 3; threads++) {
-            Device dev;
-            TestMat *to = threads == 1 ? &first : &x;
+        Device dev;
+        for (int b = 0; backend_open(&dev, b); b++) {
+            TestMat *to = b == 0 ? &first : &x;
             mat_copy(to, &start);
-            assert_ok(device_open(&dev, "cpu", threads));
-            assert_ok(
-                adamw(&dev, mat_at(to, 0, 0), mat_at(to, 1, 0), mat_at(to, 2, 0), mat_at(to, 3, 0), n, o));
+            Twin t = mat_to(&dev, to, DT_F32);
+            float *p = tensor_f32(t.t);
+            assert_ok(adamw(&dev, p, p + t.t.ld, p + 2 * t.t.ld, p + 3 * t.t.ld, n, o));
+            mat_from(&t);
             mat_intact(to);
-            if (threads > 1) mat_same_bits(&first, to);
+            if (b > 0 && b < N_CPU) mat_same_bits(&first, to);
+            check(n, &start, to);
             device_close(&dev);
-        }
-        for (int64_t j = 0; j < n; j++) {
-            double p = *mat_at(&start, 0, j), m = *mat_at(&start, 1, j), v = *mat_at(&start, 2, j);
-            double g = 0.5 * *mat_at(&start, 3, j);
-            m = 0.9 * m + 0.1 * g;
-            v = 0.99 * v + 0.01 * g * g;
-            p -= 1e-2 * 0.1 * p;
-            p -= 1e-2 * (m / (1.0 - pow(0.9, 3))) / (sqrt(v / (1.0 - pow(0.99, 3))) + 1e-6);
-            assert_within(*mat_at(&first, 0, j), p,
-                          3e-7 * (1.0 + fabs(p)) + 1e-6 * fabs(p - *mat_at(&start, 0, j)));
-            assert_within(*mat_at(&first, 1, j), m, 2e-7);
-            assert_within(*mat_at(&first, 2, j), v, 2e-7);
-            assert_true(*mat_at(&first, 3, j) == *mat_at(&start, 3, j));
         }
         mat_free(&start), mat_free(&first), mat_free(&x);
     }
@@ -57,7 +59,7 @@ static void first_step_is_a_sign(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_and_threads),
+        cmocka_unit_test(sizes_and_backends),
         cmocka_unit_test(first_step_is_a_sign),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

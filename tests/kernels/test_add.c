@@ -1,24 +1,34 @@
-/* add: one float addition an element, so its bits are known: a matrix, a vector for every row. */
-#include "tests/test_util.h"
+/* add: one float addition an element, so its bits are known, in bf16 too: a matrix, a vector for every row.
+ */
+#include "tests/kernels/backends.h"
 
-#include "kernels/ops.h"
-
-static void one_case(int64_t n, int64_t c, int64_t gap, bool row) {
+static void one_case(int64_t n, int64_t c, int64_t gap, bool row, DType type) {
     Rng rng = rng_make(31, (uint64_t)(n * 10000 + c));
     TestMat y0 = mat_new(n, c, gap), x = mat_new(row ? 1 : n, c, gap + 2);
     mat_random(&y0, &rng, -3.0f, 3.0f);
     mat_random(&x, &rng, -3.0f, 3.0f);
-    Tensor by = row ? tensor_1d(x.t.data, DT_F32, c) : x.t;
-    for (int threads = 1; threads <= 3; threads++) {
-        Device dev;
-        assert_ok(device_open(&dev, "cpu", threads));
-        TestMat y = mat_new(n, c, gap + 1);
+    mat_round(&y0, type);
+    mat_round(&x, type);
+    Device dev;
+    for (int b = 0; backend_open(&dev, b); b++) {
+        TestMat y = mat_new(n, c, gap);
         mat_copy(&y, &y0);
-        assert_ok(add_fwd(&dev, y.t, by));
-        mat_intact(&y);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t j = 0; j < c; j++)
-                assert_true(*mat_at(&y, i, j) == *mat_at(&y0, i, j) + *mat_at(&x, row ? 0 : i, j));
+        Twin ty = mat_to(&dev, &y, type), tx = mat_to(&dev, &x, type);
+        if (backend_has(&dev, type)) {
+            assert_ok(add_fwd(&dev, ty.t, row ? twin_1d(&tx) : tx.t));
+            mat_from(&ty);
+            mat_intact(&y);
+            for (int64_t i = 0; i < n; i++)
+                for (int64_t j = 0; j < c; j++) {
+                    float sum = *mat_at(&y0, i, j) + *mat_at(&x, row ? 0 : i, j);
+                    assert_true(*mat_at(&y, i, j) ==
+                                (type == DT_F32 ? sum : bf16_to_float(float_to_bf16(sum))));
+                }
+        } else {
+            assert_fails(add_fwd(&dev, ty.t, row ? twin_1d(&tx) : tx.t), E_UNSUPPORTED, "no body for BF16");
+            twin_free(&ty);
+        }
+        twin_free(&tx);
         mat_free(&y);
         device_close(&dev);
     }
@@ -28,11 +38,14 @@ static void one_case(int64_t n, int64_t c, int64_t gap, bool row) {
 
 static void sizes(void **state) {
     (void)state;
-    for (int row = 0; row <= 1; row++) {
-        one_case(1, 1, 0, row);
-        one_case(33, 33, 5, row);
-        one_case(2, 4097, 1, row);
-        one_case(130, 3, 2, row);
+    for (int k = 0; k < 4; k++) {
+        bool row = k % 2;
+        DType type = k / 2 ? DT_BF16 : DT_F32;
+        one_case(1, 1, 0, row, type);
+        one_case(33, 33, 5, row, type);
+        one_case(2, 4097, 1, row, type);
+        one_case(130, 3, 2, row, type);
+        one_case(17, 72, 16, row, type); /* rows of whole vectors */
     }
 }
 

@@ -1,8 +1,6 @@
 /* rope: the table and the rotation against double arithmetic, the backward against derivatives, and the
  * property it exists for: scores depend on distances only. */
-#include "tests/test_util.h"
-
-#include "kernels/ops.h"
+#include "tests/kernels/backends.h"
 
 typedef struct Case {
     int64_t n, heads, dim, gap, first_pos;
@@ -57,54 +55,73 @@ static double head_loss(const void *ctx) {
     return sum;
 }
 
-static void one_case(const Case *k) {
+static void one_case(const Case *k, DType type) {
     Rng rng = rng_make(13, (uint64_t)(k->n * 77 + k->dim));
     Input in = input_new(k);
     int64_t width = k->heads * k->dim;
     TestMat x = mat_new(k->n, width, k->gap), dy = mat_new(k->n, width, k->gap);
     mat_random(&x, &rng, -2.0f, 2.0f);
     mat_random(&dy, &rng, -2.0f, 2.0f);
+    mat_round(&x, type);
+    mat_round(&dy, type);
+    double stored = 2.0 * sqrt(2.0) * 1.01 * store_bound(type); /* of numbers up to 2 sqrt 2 */
     TestMat y1 = mat_new(k->n, width, 0), dx1 = mat_new(k->n, width, 0);
-    for (int threads = 1; threads <= 3; threads++) {
-        Device dev;
-        assert_ok(device_open(&dev, "cpu", threads));
+    Device dev;
+    for (int b = 0; backend_open(&dev, b); b++) {
+        if (!backend_has(&dev, type)) {
+            device_close(&dev);
+            continue;
+        }
         TestMat cs = mat_new(k->n, k->dim, 0), y = mat_new(k->n, width, k->gap),
-                dx = mat_new(k->n, width, k->gap);
-        assert_ok(rope_table(&dev, cs.t, in.pos, in.inv_freq));
+                dx = mat_new(k->n, width, k->gap), again = mat_new(k->n, width, k->gap);
+        mat_copy(&y, &x);
+        mat_copy(&dx, &dy);
+        void *pos = bytes_to(&dev, in.pos, (size_t)k->n * sizeof(int32_t));
+        void *inv_freq = bytes_to(&dev, in.inv_freq, (size_t)(k->dim / 2) * sizeof(float));
+        Twin tcs = mat_to(&dev, &cs, DT_F32), ty = mat_to(&dev, &y, type), tdx = mat_to(&dev, &dx, type);
+        assert_ok(rope_table(&dev, tcs.t, pos, inv_freq));
+        assert_ok(rope_fwd(&dev, ty.t, tcs.t));
+        assert_ok(rope_bwd(&dev, tdx.t, tcs.t));
+        mat_from(&ty);
+        mat_from(&tdx);
+        mat_intact(&y);
+        mat_intact(&dx);
+        mat_copy(&again, &y);
+        Twin tagain = mat_to(&dev, &again, type);
+        assert_ok(rope_bwd(&dev, tagain.t, tcs.t)); /* there and back */
+        mat_from(&tagain);
+        mat_from(&tcs);
         mat_intact(&cs);
+        device_free(&dev, pos);
+        device_free(&dev, inv_freq);
         for (int64_t i = 0; i < k->n; i++) /* the rounded angle, and cosf and sinf to one ulp */
             for (int64_t j = 0; j < k->dim; j++)
                 assert_within(*mat_at(&cs, i, j), in.cs[i * k->dim + j],
                               ROUND_F32 * (2.0 + (double)in.pos[i] * in.inv_freq[j % (k->dim / 2)]));
-        mat_copy(&y, &x);
-        assert_ok(rope_fwd(&dev, y.t, cs.t));
-        mat_copy(&dx, &dy);
-        assert_ok(rope_bwd(&dev, dx.t, cs.t));
-        mat_intact(&y);
-        mat_intact(&dx);
         double *xd = mat_f64(&x), *dyd = mat_f64(&dy), *csd = mat_f64(&cs);
-        for (int64_t i = 0; i < k->n && threads == 1; i++)
+        for (int64_t i = 0; i < k->n && (b == 0 || b >= N_CPU); i++)
             for (int64_t c = 0; c < width; c++) {
                 int64_t at = i * width + c / k->dim * k->dim;
                 Head h = {xd + at, dyd + at, csd + i * k->dim, k->dim};
                 /* two products and a sum of numbers up to 2 */
-                assert_within(*mat_at(&y, i, c), turned(&h, c % k->dim), 8.0 * ROUND_F32);
+                assert_within(*mat_at(&y, i, c), turned(&h, c % k->dim), 8.0 * ROUND_F32 + stored);
                 assert_within(*mat_at(&dx, i, c), derivative(&h.x[c % k->dim], head_loss, &h),
-                              8.0 * ROUND_F32 + 1e-9);
+                              8.0 * ROUND_F32 + stored + 1e-9);
             }
         free(xd);
         free(dyd);
         free(csd);
-        if (threads == 1) {
+        if (b == 0) {
             mat_copy(&y1, &y);
             mat_copy(&dx1, &dx);
+        } else if (b < N_CPU) {
+            mat_same_bits(&y1, &y);
+            mat_same_bits(&dx1, &dx);
         }
-        mat_same_bits(&y1, &y);
-        mat_same_bits(&dx1, &dx);
-        assert_ok(rope_bwd(&dev, y.t, cs.t)); /* there and back */
         for (int64_t i = 0; i < k->n; i++)
             for (int64_t c = 0; c < width; c++)
-                assert_within(*mat_at(&y, i, c), *mat_at(&x, i, c), 24.0 * ROUND_F32);
+                assert_within(*mat_at(&again, i, c), *mat_at(&x, i, c), 24.0 * ROUND_F32 + 3.0 * stored);
+        mat_free(&again);
         mat_free(&cs);
         mat_free(&y);
         mat_free(&dx);
@@ -121,7 +138,10 @@ static void sizes(void **state) {
         {1, 1, 2, 0, 0, 1e4},     {33, 3, 16, 5, 0, 1e5},     {7, 9, 64, 64, 0, 1e5},
         {5, 2, 66, 1, 8000, 1e4}, {2, 4, 10, 0, 131000, 5e5},
     };
-    for (int i = 0; i < COUNT_OF(cases); i++) one_case(&cases[i]);
+    for (int i = 0; i < COUNT_OF(cases); i++) {
+        one_case(&cases[i], DT_F32);
+        one_case(&cases[i], DT_BF16);
+    }
 }
 
 /* q at position i + s and k at position j + s have the product of q at i and k at j. */

@@ -149,7 +149,7 @@ static void test_killed(void **state) {
     int64_t took = (b.tv_sec - a.tv_sec) * 1000000 + (b.tv_nsec - a.tv_nsec) / 1000;
     digest_run(want, run_dir);
     int killed = 0, termed = 0, rounds = 0;
-    for (; rounds < RUNS; rounds++) {
+    for (; killed + termed < RUNS && rounds < 10 * RUNS; rounds++) {
         in_dir(run_dir, "cut");
         int code = -1;
         for (int tries = 0; code != 0; tries++) {
@@ -167,7 +167,7 @@ static void test_killed(void **state) {
     }
     printf("%d runs: %d times killed, %d times interrupted, the same bits every time\n", rounds, killed,
            termed);
-    assert_true(killed > RUNS / 5 && termed > RUNS / 5);
+    assert_true(killed + termed >= RUNS && killed > RUNS / 10 && termed > RUNS / 10);
 }
 
 /* ---------------------------------------------------------------- damage */

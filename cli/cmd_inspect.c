@@ -138,10 +138,10 @@ static Status gguf_row(const GgufTensor *t, bool as_json) {
 
 /* Nothing of a model that is no decoder, or of no family that is supported: its tensors are listed all the
  * same. */
-static void print_family(const char *path) {
+static void print_family(const Cli *cli, const char *path) {
     LlmConfig c;
     Status s = llm_config_read(&c, path);
-    if (status_is_ok(s)) inspect_llm(&c);
+    if (status_is_ok(s)) (cli->json ? inspect_llm_json : inspect_llm)(&c);
     status_free(s);
 }
 
@@ -150,7 +150,7 @@ static Status inspect_gguf(Cli *cli, const char *path) {
     TRY(gguf_open(&g, path));
     Status s = OK;
     for (int64_t i = 0; i < g.n_kv && !cli->json; i++) print_known_kv(&g, &g.kv[i]);
-    if (!cli->json) print_family(path);
+    print_family(cli, path);
     for (int64_t i = 0; status_is_ok(s) && i < g.n_tensors; i++) {
         s = gguf_row(&g.tensors[i], cli->json);
         if (status_is_ok(s)) s = cli_check_stop(cli);
@@ -186,7 +186,7 @@ static Status inspect_dir(Cli *cli, const char *path) {
     if (has_file(path, "ckpt/best/hypernet.safetensors"))
         return inspect_inside(cli, path, "ckpt/best/hypernet.safetensors");
     if (has_file(path, "config.json")) {
-        if (!cli->json) print_family(path);
+        print_family(cli, path);
         return inspect_safetensors(cli, path, true);
     }
     return status_error(

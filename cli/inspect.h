@@ -22,6 +22,7 @@ void inspect_print(const InspectRow *row, bool as_json);
 Status inspect_adapter(Cli *cli, const char *dir);
 /* A decoder's family and options. */
 void inspect_llm(const LlmConfig *c);
+void inspect_llm_json(const LlmConfig *c); /* its family and sizes, a JSON object on a line */
 /* A configuration: its hypernetwork's parameters, counted without the models where it has shapes. */
 Status inspect_config(Cli *cli, const char *path);
 /* |scale B A| of module number m in layer l. */

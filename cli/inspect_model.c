@@ -25,6 +25,13 @@ static void print_windows(const LlmConfig *c) {
                (long long)n, (long long)c->n_layers, (long long)first);
 }
 
+void inspect_llm_json(const LlmConfig *c) {
+    printf("{\"family\":\"%s\",\"layers\":%lld,\"width\":%lld,\"heads\":%lld,\"kv_heads\":%lld,"
+           "\"head_size\":%lld,\"feed_forward\":%lld,\"vocabulary\":%lld}\n",
+           llm_config_family(c), (long long)c->n_layers, (long long)c->width, (long long)c->heads,
+           (long long)c->groups, (long long)c->head_dim, (long long)c->ffn, (long long)c->vocab);
+}
+
 void inspect_llm(const LlmConfig *c) {
     static const char *const acts[] = {"silu", "gelu (tanh)", "gelu"};
     printf("family = %s\n", llm_config_family(c));

@@ -37,7 +37,9 @@ static cJSON *header_of(const Adapter *shape) {
     for (int i = 0; good && i < shape->n_modules; i++) {
         const AdapterModule *m = &shape->modules[i];
         double dims[2] = {(double)m->in, (double)m->out};
-        good = cJSON_AddItemToObject(modules, lora_module_name(m->module), cJSON_CreateDoubleArray(dims, 2));
+        cJSON *pair = cJSON_CreateDoubleArray(dims, 2);
+        good = cJSON_AddItemToObject(modules, lora_module_name(m->module), pair);
+        if (!good) cJSON_Delete(pair);
     }
     if (good) return j;
     cJSON_Delete(j);

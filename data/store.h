@@ -8,7 +8,12 @@
  * An append overwrites the chunks of one record in place (same size: no metadata changes), flushes them to
  * the disk, then overwrites "committed" and flushes that. A store that is full, or whose texts are too short,
  * is copied to a larger one, which takes its name by rename. HDF5's own messages are switched off. One writer
- * at a time (HDF5 locks the file). */
+ * at a time (HDF5 locks the file).
+ *
+ * What is guarded: records, by their checksums; shapes, types and sizes of every column against the header.
+ * What is not: HDF5's metadata and the count of records have no checksum, so a changed index may give one
+ * record for another, and libhdf5 1.10 may crash on metadata made or damaged so that it does. Open stores of
+ * your own, not a stranger's. */
 #ifndef T2L_DATA_STORE_H
 #define T2L_DATA_STORE_H
 

@@ -31,6 +31,22 @@ static Status find_default_system(char **out, const char *jinja, const char *whe
     return OK;
 }
 
+/* Whether every turn that the program opens is laid out as ChatML's: role and line break, and no text of its
+ * own before the answer. Phi-4 has a separator behind the role, reasoning models a tag before the answer. */
+static bool is_chatml(const char *jinja) {
+    static const char open[] = "<|im_start|>", assistant[] = "assistant";
+    for (const char *p = strstr(jinja, open); p; p = strstr(p, open)) {
+        p += sizeof open - 1;
+        bool answer = strncmp(p, assistant, sizeof assistant - 1) == 0;
+        while (*p >= 'a' && *p <= 'z') p++;
+        size_t line_break = *p == '\n' ? 1 : strncmp(p, "\\n", 2) == 0 ? 2 : 0;
+        p += line_break;
+        if (line_break > 0 && !answer) continue; /* a turn's own text may follow */
+        if (*p && !strchr("'\"{", *p)) return false;
+    }
+    return true;
+}
+
 Status template_of_fingerprint(Template *out, const char *fingerprint) {
     const TemplateStyle *y = template_style_find(fingerprint);
     *out = (Template){0};
@@ -49,6 +65,11 @@ Status template_of_fingerprint(Template *out, const char *fingerprint) {
 Status template_recognise(Template *out, const char *jinja, const Tokenizer *t, const char *where) {
     char fingerprint[TEMPLATE_FINGERPRINT + 1];
     *out = (Template){.kind = TEMPLATE_CHATML};
+    if (jinja && strstr(jinja, "<|im_start|>") && !is_chatml(jinja))
+        return status_error(E_INPUT,
+                            "%s: chat template: has ChatML's <|im_start|>, but its turns are laid out "
+                            "differently; recognised are " TEMPLATE_STYLE_NAMES,
+                            where);
     if (jinja && strstr(jinja, "<|im_start|>"))
         return find_default_system(&out->default_system, jinja, where);
     if (jinja) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_LENGTH = 1 << 15 }; /* chosen: of a text, in tokens; published encoders have at most 8192 */
 enum { MAX_JSON = 1 << 20, BATCH_TOKENS = 2048 }; /* chosen: enough rows for full speed, 40 MB for MiniLM */
 
 static Status need_string(const cJSON *j, const char *key, const char *want, const char *where) {
@@ -94,7 +95,8 @@ static Status parse_config(EncoderConfig *c, const cJSON *j, const char *where) 
 }
 
 static Status parse_length(EncoderConfig *c, const cJSON *j, const char *where) {
-    return json_get_int(&c->max_tokens, j, "max_seq_length", 2, c->max_positions, where);
+    int64_t most = c->max_positions < MAX_LENGTH ? c->max_positions : MAX_LENGTH;
+    return json_get_int(&c->max_tokens, j, "max_seq_length", 2, most, where);
 }
 
 static Status parse_pooling(EncoderConfig *c, const cJSON *j, const char *where) {
@@ -298,11 +300,30 @@ static Status bind(Encoder *e, Device *dev, float *buf, const Reader *r) {
     return OK;
 }
 
+/* The sizes that the configuration asks memory for are those of the file's tensors. */
+static Status check_sizes(const EncoderConfig *c, const Reader *r) {
+    char name[160];
+    Tensor t;
+    const int64_t words[2] = {c->vocab, c->width}, positions[2] = {c->max_positions, c->width},
+                  up[2] = {c->gated ? 2 * c->ffn : c->ffn, c->width};
+    snprintf(name, sizeof name, "%sembeddings.word_embeddings.weight", r->prefix);
+    TRY(safetensors_get(&t, r->st, name, 2, words));
+    snprintf(name, sizeof name, "%sembeddings.position_embeddings.weight", r->prefix);
+    if (!c->rotary) TRY(safetensors_get(&t, r->st, name, 2, positions));
+    for (int64_t i = 0; i < c->n_layers; i++) {
+        snprintf(name, sizeof name, "%sencoder.layer.%lld.%s", r->prefix, (long long)i,
+                 c->gated ? "mlp.up_gate_proj.weight" : "intermediate.dense.weight");
+        TRY(safetensors_get(&t, r->st, name, 2, up));
+    }
+    return OK;
+}
+
 static Status load_tensors(Encoder *e, Device *dev, const SafeTensors *st) {
     const char *words = "embeddings.word_embeddings.weight", *prefix = e->cfg.gated ? "new." : "bert.";
     char full[96];
     snprintf(full, sizeof full, "%s%s", prefix, words);
     Reader r = {st, safetensors_find(st, full) ? prefix : ""};
+    TRY(check_sizes(&e->cfg, &r));
     int64_t c = e->cfg.width, mlp = e->cfg.gated ? 3 * e->cfg.ffn : e->cfg.ffn,
             most = 3 * c > mlp ? 3 * c : mlp;
     e->mem = arena_measure("text encoder");

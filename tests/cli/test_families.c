@@ -53,6 +53,9 @@ static void inspect(void **state) {
     run_expect(RUN("inspect", "qwen2"), 0, "biases on q, k and v\n", NULL);
     run_expect(RUN("inspect", "gemma2"), 0, "attention softcap = 3\nlogit softcap = 2\n", NULL);
     run_expect(RUN("inspect", GOLDEN("families/gemma2.gguf")), 0, "family = gemma2\n", NULL);
+    run_expect(RUN("inspect", GOLDEN("families/gemma2.gguf"), "--json"), 0,
+               "{\"family\":\"gemma2\",\"layers\":3,\"width\":36,", NULL);
+    run_expect(RUN("inspect", "qwen2", "--json"), 0, "{\"family\":\"qwen2\",", NULL);
     run_expect(RUN("inspect", GOLDEN("gte_tiny")), 0, "encoder.layer.0.mlp.up_gate_proj.weight", NULL);
 }
 

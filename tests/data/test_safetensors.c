@@ -236,6 +236,11 @@ static void test_rules(void **state) {
     assert_fails(safetensors_open(&st, m.path), E_INPUT, "at most 100000000");
     mem_set(&m, "\x03\0\0\0\0\0\0\0{}", 10);
     assert_fails(safetensors_open(&st, m.path), E_INPUT, "header of 3 bytes in a file of 10");
+    static char deep[100000];
+    memset(deep, '[', sizeof deep);
+    memcpy(deep, "{\"a\":{\"shape\":", 14);
+    put_file(&m, deep, sizeof deep, 0);
+    assert_fails(safetensors_open(&st, m.path), E_INPUT, "non-negative integer, found '['");
     put_file(&m, "{\"a\0b\":1}", 9, 0);
     assert_fails(safetensors_open(&st, m.path), E_INPUT, "control character");
     assert_fails(safetensors_open(&st, "/nonexistent/x"), E_INPUT, "no such file");

@@ -294,6 +294,20 @@ static void recognise(void **state) {
     Status s = template_recognise(&t, NULL, NULL, "m");
     assert_int_equal(status_code(s), E_INPUT);
     status_free(s);
+    /* markers of ChatML in another layout: a separator behind the role, a tag before the answer, a space */
+    static const char *const lookalikes[] = {
+        "{{ '<|im_start|>user<|im_sep|>' + m['content'] + '<|im_end|>' }}",
+        "{{ '<|im_start|>' + m['role'] + '\n' }}{{ '<|im_start|>assistant\n<think>\n' }}",
+        "{{ '<|im_start|>' + m['role'] + '\\n' }}{{ '<|im_start|>assistant\\n<think>' }}",
+        "{{ '<|im_start|> ' + m['role'] }}",
+        "<|im_start|>user: {{ x }}",
+    };
+    for (size_t i = 0; i < sizeof lookalikes / sizeof *lookalikes; i++) {
+        s = template_recognise(&t, lookalikes[i], NULL, "m");
+        if (status_code(s) != E_INPUT) fail_msg("lookalike %zu is taken for ChatML", i);
+        assert_non_null(strstr(status_message(s), "laid out differently"));
+        status_free(s);
+    }
 }
 
 static void from_tokens(void **state) {

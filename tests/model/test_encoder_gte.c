@@ -85,6 +85,9 @@ static void damaged(void **state) {
         {"\"intermediate_size\": 44", "\"intermediate_size\": 88", "up_gate_proj"},
         {"\"num_attention_heads\": 3", "\"num_attention_heads\": 4", "4 heads"},
         {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 4", "encoder.layer.3"},
+        {"\"num_hidden_layers\": 3", "\"num_hidden_layers\": 1024", "encoder.layer.3"},
+        {"\"hidden_size\": 36", "\"hidden_size\": 60000", "word_embeddings"},
+        {"\"intermediate_size\": 44", "\"intermediate_size\": 1000000", "up_gate_proj"},
     };
     char dir[PATH_MAX];
     Device dev;

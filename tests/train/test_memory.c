@@ -44,6 +44,9 @@ __attribute__((weak)) void __interceptor_free(void *p);
 __attribute__((weak)) void *__interceptor_memalign(size_t alignment, size_t n);
 void *__libc_memalign(size_t alignment, size_t n);
 
+/* They run before AddressSanitizer has set itself up. */
+#define PLAIN __attribute__((no_sanitize("address", "undefined")))
+
 enum { MAX_SPARED = 64 };
 
 static struct {
@@ -57,7 +60,7 @@ static struct {
 } memory;
 
 /* True for the allocation whose turn it is. */
-static bool refuse(const void *caller) {
+PLAIN static bool refuse(const void *caller) {
     if (!memory.on) return false;
     for (int i = 0; i < (memory.hdf5 ? memory.n_spared_hdf5 : memory.n_spared); i++)
         if ((uintptr_t)caller >= memory.spared[i][0] && (uintptr_t)caller < memory.spared[i][1]) return false;
@@ -67,49 +70,49 @@ static bool refuse(const void *caller) {
     return true;
 }
 
-void *malloc(size_t n) {
+PLAIN void *malloc(size_t n) {
     if (refuse(__builtin_return_address(0))) return NULL;
     void *p = __interceptor_malloc ? __interceptor_malloc(n) : __libc_malloc(n);
     memory.live += p != NULL;
     return p;
 }
 
-void *calloc(size_t n, size_t size) {
+PLAIN void *calloc(size_t n, size_t size) {
     if (refuse(__builtin_return_address(0))) return NULL;
     void *p = __interceptor_calloc ? __interceptor_calloc(n, size) : __libc_calloc(n, size);
     memory.live += p != NULL;
     return p;
 }
 
-void *realloc(void *old, size_t n) {
+PLAIN void *realloc(void *old, size_t n) {
     if (refuse(__builtin_return_address(0))) return NULL;
     void *p = __interceptor_realloc ? __interceptor_realloc(old, n) : __libc_realloc(old, n);
     memory.live += !old && p;
     return p;
 }
 
-void free(void *p) {
+PLAIN void free(void *p) {
     memory.live -= p != NULL;
     __interceptor_free ? __interceptor_free(p) : __libc_free(p);
 }
 
 /* Libraries' alone: counted because free() is. */
-void *memalign(size_t alignment, size_t n) {
+PLAIN void *memalign(size_t alignment, size_t n) {
     void *p = __interceptor_memalign ? __interceptor_memalign(alignment, n) : __libc_memalign(alignment, n);
     memory.live += p != NULL;
     return p;
 }
 
-void *aligned_alloc(size_t alignment, size_t n) {
+PLAIN void *aligned_alloc(size_t alignment, size_t n) {
     return memalign(alignment, n);
 }
 
-int posix_memalign(void **out, size_t alignment, size_t n) {
+PLAIN int posix_memalign(void **out, size_t alignment, size_t n) {
     *out = memalign(alignment, n);
     return *out ? 0 : ENOMEM;
 }
 
-void *mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset) {
+PLAIN void *mmap(void *at, size_t n, int protection, int flags, int fd, off_t offset) {
     if (refuse(__builtin_return_address(0))) return MAP_FAILED;
     return (void *)syscall(SYS_mmap, at, n, protection, flags, fd, offset);
 }
@@ -190,7 +193,9 @@ static void fail_each(const char *name, RunFn *run, bool hdf5, void (*after)(voi
         if (!status_is_ok(s) && (status_code(s) != E_ENV || strlen(status_message(s)) < 16))
             fail_msg("%s: allocation %ld: code %d: %s", name, k, (int)status_code(s), status_message(s));
         status_free(s);
-        if (!hdf5 && memory.live != live)
+        bool counted =
+            !hdf5 && !__interceptor_malloc; /* AddressSanitizer has its own strdup, and counts itself */
+        if (counted && memory.live != live)
             fail_msg("%s: allocation %ld of %s: %ld blocks are left", name, k, caller ? symbol(caller) : "-",
                      memory.live - live);
         if (lowest_free_descriptor() != fd) fail_msg("%s: allocation %ld: a descriptor is left", name, k);
@@ -234,7 +239,7 @@ static int make_dir(void **state) {
     copy(GOLDEN("families/llama3/config.json"), "model/config.json");
     copy(GOLDEN("families/llama3/model.safetensors"), "model/model.safetensors");
     copy(GOLDEN("families/tokenizer.json"), "model/tokenizer.json");
-    put("model/tokenizer_config.json", "{\"chat_template\": \"{{ '<|im_start|>' }}\"}");
+    put("model/tokenizer_config.json", "{\"chat_template\": \"{{ '<|im_start|>' + '<|im_end|>' }}\"}");
     put("tasks/yes.json",
         "{\"Definition\": \"Say yes.\", \"Descriptions\": [\"Say yes!\"], \"Instances\": ["
         "{\"input\": \"1\", \"output\": \"yes\"}, {\"input\": \"2\", \"output\": \"yes\"},"

@@ -32,7 +32,12 @@ static void case_open(Case *c) {
     assert_ok(hypernet_init(&c->hn, &c->dev, &cfg, (HypernetInit){.training = true, .max_tasks = 1}));
     assert_ok(hypernet_init(&c->to, &c->dev, &cfg, (HypernetInit){.training = true, .max_tasks = 1}));
     assert_ok(hypernet_output_init(&c->hn, (HypernetOutputInit){.scale = 2, .each = true}));
-    c->info = (CkptInfo){.hypernet = cfg, .model = "m", .encoder = "e", .prompt = "p", .lora_alpha = 1};
+    c->info = (CkptInfo){.hypernet = cfg,
+                         .model = "m",
+                         .encoder = "e",
+                         .prompt = "p",
+                         .embedding = "encoder",
+                         .lora_alpha = 1};
     char ckpt[2 * PATH_MAX];
     snprintf(ckpt, sizeof ckpt, "%s/ckpt", c->dir);
     assert_ok(file_mkdirs(ckpt));

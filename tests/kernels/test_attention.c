@@ -324,12 +324,16 @@ static void device_run(Device *dev, const Case *s, Run *r, DType type) {
     Twin qkv = mat_to(dev, &r->qkv, type), o = mat_to(dev, &r->o, type), lse = mat_to(dev, &r->lse, DT_F32);
     Tensor q = tensor_columns(qkv.t, 0, wide), k = tensor_columns(qkv.t, wide, narrow),
            v = tensor_columns(qkv.t, wide + narrow, narrow);
+    Twin dqkv = mat_to(dev, &r->dqkv, type), dout = mat_to(dev, &r->dout, type);
     void *cu = bytes_to(dev, r->cu, (size_t)(s->n_seqs + 1) * sizeof(int32_t));
     assert_ok(attention_fwd(dev, o.t, lse.t, q, k, v, cu, s->n_seqs, r->shape));
+    assert_ok(attention_bwd(dev, tensor_columns(dqkv.t, 0, wide), tensor_columns(dqkv.t, wide, narrow),
+                            tensor_columns(dqkv.t, wide + narrow, narrow), dout.t, o.t, lse.t, q, k, v, cu,
+                            s->n_seqs, r->shape));
     assert_int_equal(dev->scratch.used, 0);
     device_free(dev, cu);
-    mat_from(&qkv), mat_from(&o), mat_from(&lse);
-    mat_intact(&r->qkv), mat_intact(&r->o), mat_intact(&r->lse);
+    mat_from(&qkv), mat_from(&o), mat_from(&lse), mat_from(&dqkv), mat_from(&dout);
+    mat_intact(&r->qkv), mat_intact(&r->o), mat_intact(&r->lse), mat_intact(&r->dqkv), mat_intact(&r->dout);
 }
 
 /* What plain loops leave when their results are stored as the type. */
@@ -347,11 +351,14 @@ static void device_case(Device *dev, const Case *s, DType type, double *ratio) {
     Half h = half_make(s, r.n, &r.q, &r.k, &r.v, &r.dout);
     exact_solve(s, &e, true), plain_solve(s, &p, true), half_solve(s, &h, true);
     bool f32 = type == DT_F32;
-    int64_t wide = r.n * s->heads * s->d;
+    int64_t wide = r.n * s->heads * s->d, narrow = r.n * s->groups * s->d;
     double spread = 1;
     for (int64_t i = 0; i < r.n * s->heads; i++) spread = fmax(spread, fabs(e.lse[i]));
     compare("o", &r.o, e.o, stored(f32 ? p.o : h.o, wide, type), spread, ratio);
     compare("lse", &r.lse, e.lse, p.lse, 1, ratio);
+    compare("dq", &r.dq, e.dq, stored(f32 ? p.dq : h.dq, wide, type), spread, ratio);
+    compare("dk", &r.dk, e.dk, stored(f32 ? p.dk : h.dk, narrow, type), spread, ratio);
+    compare("dv", &r.dv, e.dv, stored(f32 ? p.dv : h.dv, narrow, type), spread, ratio);
 
     int last = s->n_seqs - 1; /* alone: the same bits */
     Case alone = {s->heads, s->groups, s->d, s->causal, 1, {s->lens[last]}, s->window, s->cap};
@@ -367,6 +374,8 @@ static void device_case(Device *dev, const Case *s, DType type, double *ratio) {
         assert_memory_equal(mat_at(&one.o, i, 0), mat_at(&r.o, at, 0),
                             (size_t)one.o.t.dim[1] * sizeof(float));
         assert_memory_equal(mat_at(&one.lse, i, 0), mat_at(&r.lse, at, 0), (size_t)s->heads * sizeof(float));
+        assert_memory_equal(mat_at(&one.dqkv, i, 0), mat_at(&r.dqkv, at, 0),
+                            (size_t)one.dqkv.t.dim[1] * sizeof(float));
     }
     exact_drop(&e), plain_drop(&p), half_drop(&h);
     run_free(&r), run_free(&one);

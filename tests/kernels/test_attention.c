@@ -381,6 +381,67 @@ static void device_case(Device *dev, const Case *s, DType type, double *ratio) {
     run_free(&r), run_free(&one);
 }
 
+/* The last position of each sequence against a cache of NaN beyond it. */
+static void device_decode(Device *dev, const Case *s, DType type, double *ratio) {
+    Run r = run_make(s);
+    mat_round(&r.qkv, type);
+    int64_t narrow = s->groups * s->d, wide = s->heads * s->d, most = 0, slots = s->n_seqs + 1;
+    for (int b = 0; b < s->n_seqs; b++) most = s->lens[b] > most ? s->lens[b] : most;
+    TestMat k = mat_new(slots * most, narrow, 0), v = mat_new(slots * most, narrow, 0);
+    TestMat q = mat_new(s->n_seqs, wide, 8), o = mat_new(s->n_seqs, wide, 1);
+    int32_t slot[6], len[6];
+    for (int b = 0; b < s->n_seqs; b++) {
+        slot[b] = (int32_t)(s->n_seqs - b);
+        len[b] = s->lens[b];
+        for (int i = 0; i < len[b]; i++)
+            for (int64_t c = 0; c < narrow; c++) {
+                *mat_at(&k, slot[b] * most + i, c) = *mat_at(&r.k, r.cu[b] + i, c);
+                *mat_at(&v, slot[b] * most + i, c) = *mat_at(&r.v, r.cu[b] + i, c);
+            }
+        for (int64_t c = 0; c < wide; c++) *mat_at(&q, b, c) = *mat_at(&r.q, r.cu[b + 1] - 1, c);
+    }
+    Twin tk = mat_to(dev, &k, type), tv = mat_to(dev, &v, type);
+    Tensor kc = tensor_3d(tk.t.data, type, slots, most, narrow),
+           vc = tensor_3d(tv.t.data, type, slots, most, narrow);
+    kc.device = vc.device = dev->kind;
+    Twin tq = mat_to(dev, &q, type), to = mat_to(dev, &o, type);
+    void *dslot = bytes_to(dev, slot, sizeof slot), *dlen = bytes_to(dev, len, sizeof len);
+    assert_ok(attention_decode(dev, to.t, tq.t, kc, vc, dslot, dlen, r.shape));
+    assert_int_equal(dev->scratch.used, 0);
+    mat_from(&to);
+    mat_intact(&o);
+    TestMat one = mat_new(1, wide, 1); /* the first alone: the same bits */
+    Twin tone = mat_to(dev, &one, type);
+    assert_ok(attention_decode(dev, tone.t, tensor_rows(tq.t, 0, 1), kc, vc, dslot, dlen, r.shape));
+    mat_from(&tone);
+    assert_memory_equal(mat_at(&one, 0, 0), mat_at(&o, 0, 0), (size_t)wide * sizeof(float));
+    twin_free(&tk), twin_free(&tv), twin_free(&tq);
+    device_free(dev, dslot), device_free(dev, dlen);
+
+    Exact e = exact_make(s, r.n, &r.q, &r.k, &r.v, &r.dout);
+    Plain p = plain_make(s, r.n, &r.q, &r.k, &r.v, &r.dout);
+    Half h = half_make(s, r.n, &r.q, &r.k, &r.v, &r.dout);
+    exact_solve(s, &e, false), plain_solve(s, &p, false), half_solve(s, &h, false);
+    float *plain = type == DT_F32 ? p.o : h.o;
+    double spread = 1;
+    for (int b = 0; b < s->n_seqs; b++) {
+        int64_t last = r.cu[b + 1] - 1;
+        memmove(e.o + b * wide, e.o + last * wide, (size_t)wide * sizeof(double));
+        memmove(plain + b * wide, plain + last * wide, (size_t)wide * sizeof(float));
+        for (int64_t i = 0; i < s->heads; i++) spread = fmax(spread, fabs(e.lse[last * s->heads + i]));
+    }
+    compare("decode", &o, e.o, stored(plain, s->n_seqs * wide, type), spread, ratio);
+    exact_drop(&e), plain_drop(&p), half_drop(&h);
+    mat_free(&k), mat_free(&v), mat_free(&q), mat_free(&o), mat_free(&one);
+    run_free(&r);
+}
+
+static const Case decode_cases[] = {
+    {4, 2, 64, true, 3, {1, 33, 300}, 0, 0},  {2, 1, 128, true, 2, {257, 70}, 0, 0},
+    {2, 2, 256, true, 2, {35, 1}, 7, 2},      {20, 1, 20, true, 2, {5, 70}, 0, 0},
+    {4, 1, 16, true, 2, {600, 2}, 290, 0.5f},
+};
+
 static void on_devices(void **state) {
     (void)state;
     Device dev;
@@ -389,6 +450,8 @@ static void on_devices(void **state) {
             double ratio = 0;
             for (int i = 0; i < COUNT_OF(device_cases); i++)
                 device_case(&dev, &device_cases[i], type, &ratio);
+            for (int i = 0; i < COUNT_OF(decode_cases); i++)
+                device_decode(&dev, &decode_cases[i], type, &ratio);
             print_message("%s: error at most %.2f of plain loops'\n", dtype_name(type), ratio);
             if (type == DT_BF16) break;
         }

@@ -410,11 +410,18 @@ static void device_decode(Device *dev, const Case *s, DType type, double *ratio)
     assert_int_equal(dev->scratch.used, 0);
     mat_from(&to);
     mat_intact(&o);
-    TestMat one = mat_new(1, wide, 1); /* the first alone: the same bits */
+    TestMat one = mat_new(1, wide, 1); /* the first alone, in a cache of its length: the same bits */
     Twin tone = mat_to(dev, &one, type);
-    assert_ok(attention_decode(dev, tone.t, tensor_rows(tq.t, 0, 1), kc, vc, dslot, dlen, r.shape));
+    size_t at = dtype_bytes(type, slot[0] * most * narrow);
+    kc.data = (char *)kc.data + at, vc.data = (char *)vc.data + at;
+    kc.dim[0] = vc.dim[0] = 1;
+    kc.dim[1] = vc.dim[1] = len[0];
+    int32_t first_slot = 0;
+    void *dfirst = bytes_to(dev, &first_slot, sizeof first_slot);
+    assert_ok(attention_decode(dev, tone.t, tensor_rows(tq.t, 0, 1), kc, vc, dfirst, dlen, r.shape));
     mat_from(&tone);
     assert_memory_equal(mat_at(&one, 0, 0), mat_at(&o, 0, 0), (size_t)wide * sizeof(float));
+    device_free(dev, dfirst);
     twin_free(&tk), twin_free(&tv), twin_free(&tq);
     device_free(dev, dslot), device_free(dev, dlen);
 
@@ -500,28 +507,61 @@ static void finite_differences(void **state) {
 }
 
 /* Scores that overflow exp without the maximum subtracted, and no tokens at all. */
+static void check_large(const Run *r) {
+    for (int64_t i = 0; i < r->n; i++)
+        for (int64_t c = 0; c < 32; c++) {
+            assert_true(fabsf(*mat_at(&r->o, i, c)) <= 2);
+            assert_true(isfinite(*mat_at(&r->dq, i, c)));
+        }
+}
+
 static void edges(void **state) {
     (void)state;
     Device dev;
-    assert_ok(device_open(&dev, "cpu", 2));
     Case s = {2, 1, 16, true, 2, {3, 20}, 0, 0};
     Run r = run_make(&s);
     for (int64_t i = 0; i < r.n; i++)
         for (int64_t c = 0; c < 3 * 16; c++) *mat_at(&r.qkv, i, c) *= 100;
-    run_all(&dev, &s, &r);
-    for (int64_t i = 0; i < r.n; i++)
-        for (int64_t c = 0; c < 32; c++) {
-            assert_true(fabsf(*mat_at(&r.o, i, c)) <= 2);
-            assert_true(isfinite(*mat_at(&r.dq, i, c)));
+    for (int b = 0; backend_open(&dev, b); b++) {
+        if (dev.kind == DEVICE_CUDA) {
+            mat_poison(&r.o), mat_poison(&r.lse), mat_poison(&r.dqkv);
+            device_run(&dev, &s, &r, DT_F32);
+        } else {
+            run_all(&dev, &s, &r);
         }
-    const int32_t none[3] = {0, 0, 0};
-    Tensor wide = tensor_2d(NULL, DT_F32, 0, 32), narrow = tensor_2d(NULL, DT_F32, 0, 16);
-    Tensor lse = tensor_2d(NULL, DT_F32, 0, 2);
-    assert_ok(attention_fwd(&dev, wide, lse, wide, narrow, narrow, none, 2, r.shape));
-    assert_ok(
-        attention_bwd(&dev, wide, narrow, narrow, wide, wide, lse, wide, narrow, narrow, none, 2, r.shape));
+        check_large(&r);
+        const int32_t none[3] = {0, 0, 0};
+        Tensor wide = tensor_2d(NULL, DT_F32, 0, 32), narrow = tensor_2d(NULL, DT_F32, 0, 16);
+        Tensor lse = tensor_2d(NULL, DT_F32, 0, 2);
+        wide.device = narrow.device = lse.device = dev.kind;
+        assert_ok(attention_fwd(&dev, wide, lse, wide, narrow, narrow, none, 2, r.shape));
+        assert_ok(attention_bwd(&dev, wide, narrow, narrow, wide, wide, lse, wide, narrow, narrow, none, 2,
+                                r.shape));
+        device_close(&dev);
+    }
     run_free(&r);
-    device_close(&dev);
+}
+
+/* Heads that the CUDA bodies have no room for. */
+static void too_wide(void **state) {
+    (void)state;
+    Device dev;
+    Case s = {1, 1, 260, true, 1, {2}, 0, 0};
+    Run r = run_make(&s);
+    for (int b = N_CPU; backend_open(&dev, b); b++) {
+        Twin qkv = mat_to(&dev, &r.qkv, DT_F32), o = mat_to(&dev, &r.o, DT_F32);
+        Twin lse = mat_to(&dev, &r.lse, DT_F32);
+        Tensor q = tensor_columns(qkv.t, 0, 260), kv = tensor_columns(qkv.t, 260, 260);
+        void *cu = bytes_to(&dev, r.cu, 2 * sizeof(int32_t));
+        Status st = attention_fwd(&dev, o.t, lse.t, q, kv, kv, cu, 1, r.shape);
+        assert_int_equal(status_code(st), E_UNSUPPORTED);
+        assert_non_null(strstr(status_message(st), "head size 260"));
+        status_free(st);
+        device_free(&dev, cu);
+        twin_free(&qkv), twin_free(&o), twin_free(&lse);
+        device_close(&dev);
+    }
+    run_free(&r);
 }
 
 int main(void) {
@@ -531,6 +571,7 @@ int main(void) {
         cmocka_unit_test(decode_is_forward),
         cmocka_unit_test(on_devices),
         cmocka_unit_test(edges),
+        cmocka_unit_test(too_wide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,6 @@
 #define T2L_KERNELS_OPS_CUDA_MISSING_H
 
 #define OPS_CUDA_MISSING(X) \
-    X(attention_fwd)        \
-    X(attention_bwd)        \
-    X(attention_decode)     \
     X(cross_entropy)        \
     X(embedding_fwd)        \
     X(gelu_fwd)             \

@@ -3,11 +3,13 @@
  *   s <- softcap tanh(s / softcap) where there is one,  p = softmax_j s,
  *   o[i] = sum_j p[i,j] v[j]   Vaswani 2017; Ainslie 2023; Dao 2022 (lse form); Gemma 2 2024 (softcap)
  * q [N,H*D], k, v [N,G*D] (column slices of one fused product are fine), o [N,H*D] overwritten, lse [N,H] =
- * log sum_j exp s[i,j], written by fwd, read by bwd. All f32; D a multiple of 4.
+ * log sum_j exp s[i,j], written by fwd, read by bwd; f32. All else of one type: f32 (CUDA: or bf16, D at most
+ * 256). D a multiple of 4. cu_seqlens, slot and len lie in the device's memory like everything else.
  * bwd: dq, dk, dv overwritten; delta[i] = dO.o is computed inside.
  * decode: one new position a sequence against a cache. k_cache, v_cache [slots, max_len, G*D]; sequence b
  * uses slot[b] and sees the last `window` of positions 0..len[b]-1 (its own key and value already stored); q,
- * o [B,H*D]. The bits of o are those of the causal fwd at the same position. */
+ * o [B,H*D]. On the CPU the bits of o are those of the causal fwd at the same position; they never depend on
+ * the other sequences. */
 #ifndef T2L_KERNELS_ATTENTION_H
 #define T2L_KERNELS_ATTENTION_H
 
@@ -29,17 +31,18 @@ Status attention_bwd(Device *dev, Tensor dq, Tensor dk, Tensor dv, Tensor dout, 
 Status attention_decode(Device *dev, Tensor o, Tensor q, Tensor k_cache, Tensor v_cache, const int32_t *slot,
                         const int32_t *len, AttentionShape shape);
 
-typedef Status attention_fwd_fn(Device *dev, float *o, int64_t ldo, float *lse, const float *q, int64_t ldq,
-                                const float *k, int64_t ldk, const float *v, int64_t ldv,
-                                const int32_t *cu_seqlens, int64_t n_seqs, AttentionShape shape);
-typedef Status attention_bwd_fn(Device *dev, float *dq, int64_t lddq, float *dk, int64_t lddk, float *dv,
-                                int64_t lddv, const float *dout, int64_t lddo, const float *o, int64_t ldo,
-                                const float *lse, const float *q, int64_t ldq, const float *k, int64_t ldk,
-                                const float *v, int64_t ldv, const int32_t *cu_seqlens, int64_t n_seqs,
+typedef Status attention_fwd_fn(Device *dev, void *o, int64_t ldo, float *lse, const void *q, int64_t ldq,
+                                const void *k, int64_t ldk, const void *v, int64_t ldv,
+                                const int32_t *cu_seqlens, int64_t n_seqs, DType type, int64_t n,
                                 AttentionShape shape);
-typedef Status attention_decode_fn(Device *dev, float *o, int64_t ldo, const float *q, int64_t ldq,
-                                   const float *k_cache, const float *v_cache, int64_t max_len,
-                                   const int32_t *slot, const int32_t *len, int64_t n_seqs,
+typedef Status attention_bwd_fn(Device *dev, void *dq, int64_t lddq, void *dk, int64_t lddk, void *dv,
+                                int64_t lddv, const void *dout, int64_t lddo, const void *o, int64_t ldo,
+                                const float *lse, const void *q, int64_t ldq, const void *k, int64_t ldk,
+                                const void *v, int64_t ldv, const int32_t *cu_seqlens, int64_t n_seqs,
+                                DType type, int64_t n, AttentionShape shape);
+typedef Status attention_decode_fn(Device *dev, void *o, int64_t ldo, const void *q, int64_t ldq,
+                                   const void *k_cache, const void *v_cache, int64_t max_len,
+                                   const int32_t *slot, const int32_t *len, int64_t n_seqs, DType type,
                                    AttentionShape shape);
 
 #endif

@@ -63,9 +63,13 @@ static float *own_piece(const Pieces *p) {
     return p->base + p->each * omp_get_thread_num();
 }
 
-Status attention_fwd_cpu(Device *dev, float *o, int64_t ldo, float *lse, const float *q, int64_t ldq,
-                         const float *k, int64_t ldk, const float *v, int64_t ldv, const int32_t *cu_seqlens,
-                         int64_t n_seqs, AttentionShape shape) {
+Status attention_fwd_cpu(Device *dev, void *ov, int64_t ldo, float *lse, const void *qv, int64_t ldq,
+                         const void *kv, int64_t ldk, const void *vv, int64_t ldv, const int32_t *cu_seqlens,
+                         int64_t n_seqs, DType type, int64_t n_tokens, AttentionShape shape) {
+    if (type != DT_F32) return device_unsupported(dev, "attention_fwd", type);
+    float *o = ov;
+    const float *q = qv, *k = kv, *v = vv;
+    (void)n_tokens; /* cu_seqlens says it */
     int64_t d = shape.head_dim, groups = shape.groups, per_query = shape.heads / groups;
     size_t mark = arena_mark(&dev->scratch);
     AttentionBody body = attention_body(dev, d);
@@ -115,11 +119,15 @@ Status attention_fwd_cpu(Device *dev, float *o, int64_t ldo, float *lse, const f
     return OK;
 }
 
-Status attention_bwd_cpu(Device *dev, float *dq, int64_t lddq, float *dk, int64_t lddk, float *dv,
-                         int64_t lddv, const float *dout, int64_t lddo, const float *o, int64_t ldo,
-                         const float *lse, const float *q, int64_t ldq, const float *k, int64_t ldk,
-                         const float *v, int64_t ldv, const int32_t *cu_seqlens, int64_t n_seqs,
-                         AttentionShape shape) {
+Status attention_bwd_cpu(Device *dev, void *dqv, int64_t lddq, void *dkv, int64_t lddk, void *dvv,
+                         int64_t lddv, const void *doutv, int64_t lddo, const void *ov, int64_t ldo,
+                         const float *lse, const void *qv, int64_t ldq, const void *kv, int64_t ldk,
+                         const void *vv, int64_t ldv, const int32_t *cu_seqlens, int64_t n_seqs, DType type,
+                         int64_t n_tokens, AttentionShape shape) {
+    if (type != DT_F32) return device_unsupported(dev, "attention_bwd", type);
+    float *dq = dqv, *dk = dkv, *dv = dvv;
+    const float *dout = doutv, *o = ov, *q = qv, *k = kv, *v = vv;
+    (void)n_tokens; /* cu_seqlens says it */
     int64_t d = shape.head_dim, groups = shape.groups, per_query = shape.heads / groups;
     size_t mark = arena_mark(&dev->scratch);
     AttentionBody body = attention_body(dev, d);
@@ -165,9 +173,12 @@ Status attention_bwd_cpu(Device *dev, float *dq, int64_t lddq, float *dk, int64_
     return OK;
 }
 
-Status attention_decode_cpu(Device *dev, float *o, int64_t ldo, const float *q, int64_t ldq,
-                            const float *k_cache, const float *v_cache, int64_t max_len, const int32_t *slot,
-                            const int32_t *len, int64_t n_seqs, AttentionShape shape) {
+Status attention_decode_cpu(Device *dev, void *ov, int64_t ldo, const void *qv, int64_t ldq,
+                            const void *k_cachev, const void *v_cachev, int64_t max_len, const int32_t *slot,
+                            const int32_t *len, int64_t n_seqs, DType type, AttentionShape shape) {
+    if (type != DT_F32) return device_unsupported(dev, "attention_decode", type);
+    float *o = ov;
+    const float *q = qv, *k_cache = k_cachev, *v_cache = v_cachev;
     int64_t d = shape.head_dim, groups = shape.groups, per_query = shape.heads / groups, ld = groups * d;
     size_t mark = arena_mark(&dev->scratch);
     AttentionBody body = attention_body(dev, d);

@@ -12,8 +12,6 @@
     X(gelu_fwd)             \
     X(layernorm_fwd)        \
     X(layernorm_bwd)        \
-    X(lora_fwd)             \
-    X(lora_bwd)             \
     X(norm_sumsq)           \
     X(recon_delta_w)        \
     X(recon_factor)         \

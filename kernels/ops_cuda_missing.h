@@ -7,7 +7,6 @@
     X(attention_fwd)        \
     X(attention_bwd)        \
     X(attention_decode)     \
-    X(cross_entropy)        \
     X(embedding_fwd)        \
     X(gelu_fwd)             \
     X(layernorm_fwd)        \

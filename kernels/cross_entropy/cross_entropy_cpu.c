@@ -61,9 +61,12 @@ static void row_gradient_capped(float *z, int64_t v, RowStats s, float weight, f
     }
 }
 
-Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t lddx, const float *x,
-                         int64_t ldx, const Weight *w, const int32_t *label, const float *weight,
+Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, void *dxv, int64_t lddx, const void *xv,
+                         int64_t ldx, DType type, const Weight *w, const int32_t *label, const float *weight,
                          int64_t rows, CrossEntropyOpts opts) {
+    if (type != DT_F32) return device_unsupported(dev, "cross_entropy", type);
+    float *dx = dxv;
+    const float *x = xv;
     int64_t v = w->n;
     size_t mark = arena_mark(&dev->scratch);
     float *logits = arena_f32(&dev->scratch, (rows < CHUNK ? rows : CHUNK) * v);

@@ -183,10 +183,36 @@ static void nan_stays_in_its_row(void **state) {
     mat_free(&c);
 }
 
+/* The interpreter's cuBLASLt sees operands that are not where they should be, or not as large. */
+static void misplaced(void **state) {
+    (void)state;
+    enum { N = 5 };
+    Device dev;
+    assert_true(backend_open(&dev, N_CPU));
+    float host[N * N] = {0};
+    void *there = bytes_to(&dev, host, sizeof host);
+    float *c = bytes_to(&dev, host, sizeof host);
+    Tensor good = tensor_2d(there, DT_F32, N, N), bad = tensor_2d(host, DT_F32, N, N), to = good;
+    to.data = c;
+    good.device = bad.device = to.device = dev.kind;
+    GemmOpts o = {.alpha = 1.0f}, biased = {.alpha = 1.0f, .bias = host};
+    const char *outside = "not inside an allocation of device memory";
+    assert_ok(gemm(&dev, to, good, good, o));
+    assert_fails(gemm(&dev, to, bad, good, o), E_FAIL, outside);
+    assert_fails(gemm(&dev, to, good, bad, o), E_FAIL, outside);
+    assert_fails(gemm(&dev, bad, good, good, o), E_FAIL, "not inside device memory");
+    assert_fails(gemm(&dev, to, good, good, biased), E_FAIL, outside);
+    good.ld = N + 1; /* the last row ends past the allocation */
+    assert_fails(gemm(&dev, to, good, to, o), E_FAIL, outside);
+    device_free(&dev, there);
+    device_free(&dev, c);
+    device_close(&dev);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(against_double), cmocka_unit_test(other_body),           cmocka_unit_test(bf16),
-        cmocka_unit_test(threads),        cmocka_unit_test(nan_stays_in_its_row),
+        cmocka_unit_test(threads),        cmocka_unit_test(nan_stays_in_its_row), cmocka_unit_test(misplaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

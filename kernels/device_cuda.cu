@@ -78,9 +78,7 @@ static void cuda_close(Device *dev) {
         if (c->copied[i]) cudaEventDestroy(c->copied[i]);
         if (c->staging[i]) cudaFreeHost(c->staging[i]);
     }
-#if defined(__CUDACC__)
     if (c->blas) cublasLtDestroy(c->blas);
-#endif
     if (c->stream) cudaStreamDestroy(c->stream);
     free(c);
     dev->cuda = NULL;
@@ -112,10 +110,8 @@ static Status fill(DeviceCuda *c, int index) {
                         "pinned memory"));
         TRY(cuda_status(cudaEventCreateWithFlags(&c->copied[i], cudaEventDisableTiming), "cudaEventCreate"));
     }
-#if defined(__CUDACC__)
     cublasStatus_t b = cublasLtCreate(&c->blas);
     if (b != CUBLAS_STATUS_SUCCESS) return status_error(E_ENV, "cuBLASLt: %s", cublasLtGetStatusString(b));
-#endif
     return OK;
 }
 

@@ -4,17 +4,10 @@
 #define T2L_KERNELS_OPS_CUDA_MISSING_H
 
 #define OPS_CUDA_MISSING(X) \
-    X(cross_entropy)        \
     X(embedding_fwd)        \
     X(gelu_fwd)             \
-    X(gemm)                 \
     X(layernorm_fwd)        \
     X(layernorm_bwd)        \
-    X(lora_fwd)             \
-    X(lora_bwd)             \
-    X(matmul_fwd)           \
-    X(matmul_bwd)           \
-    X(matmul_pack)          \
     X(norm_sumsq)           \
     X(recon_delta_w)        \
     X(recon_factor)         \

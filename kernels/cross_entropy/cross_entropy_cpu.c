@@ -61,16 +61,20 @@ static void row_gradient_capped(float *z, int64_t v, RowStats s, float weight, f
     }
 }
 
-Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t lddx, const float *x,
-                         int64_t ldx, const Weight *w, const int32_t *label, const float *weight,
+Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, void *dxv, int64_t lddx, const void *xv,
+                         int64_t ldx, DType type, const Weight *w, const int32_t *label, const float *weight,
                          int64_t rows, CrossEntropyOpts opts) {
+    if (type != DT_F32) return device_unsupported(dev, "cross_entropy", type);
+    float *dx = dxv;
+    const float *x = xv;
     int64_t v = w->n;
     size_t mark = arena_mark(&dev->scratch);
     float *logits = arena_f32(&dev->scratch, (rows < CHUNK ? rows : CHUNK) * v);
     Status st = OK;
     for (int64_t from = 0; from < rows; from += CHUNK) {
         int64_t n = rows - from < CHUNK ? rows - from : CHUNK;
-        TRY_GOTO(st, dev->ops->matmul_fwd(dev, logits, v, x + from * ldx, ldx, w, n, false), done);
+        TRY_GOTO(st, dev->ops->matmul_fwd(dev, logits, v, DT_F32, x + from * ldx, ldx, DT_F32, w, n, false),
+                 done);
         if (opts.softcap > 0.0f)
             TRY_GOTO(st, dev->ops->softcap_fwd(dev, logits, v, DT_F32, n, v, opts.softcap), done);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static) if (n > 1)
@@ -94,7 +98,10 @@ Status cross_entropy_cpu(Device *dev, CrossEntropyOut out, float *dx, int64_t ld
                 row_gradient(z, v, s, weight[row], opts.smoothing);
             z[label[row]] -= at_label;
         }
-        if (dx) TRY_GOTO(st, dev->ops->matmul_bwd(dev, dx + from * lddx, lddx, logits, v, w, n, false), done);
+        if (dx)
+            TRY_GOTO(
+                st, dev->ops->matmul_bwd(dev, dx + from * lddx, lddx, DT_F32, logits, v, DT_F32, w, n, false),
+                done);
     }
 done:
     arena_release(&dev->scratch, mark);

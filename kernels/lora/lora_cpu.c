@@ -69,9 +69,14 @@ static int64_t sequence_of(const int32_t *cu_seqlens, int64_t n_seqs, int64_t n)
     return lo;
 }
 
-Status lora_fwd_cpu(Device *dev, float *y, int64_t ldy, float *h, const float *x, int64_t ldx, LoraView w,
-                    const int32_t *index, const int32_t *cu_seqlens, int64_t n_seqs, int64_t in, int64_t out,
-                    LoraOpts o) {
+Status lora_fwd_cpu(Device *dev, void *yv, int64_t ldy, float *h, const void *xv, int64_t ldx, DType type,
+                    LoraView w, const int32_t *index, const int32_t *cu_seqlens, int64_t n_seqs, int64_t rows,
+                    int64_t in, int64_t out, LoraOpts o) {
+    if (type != DT_F32) return device_unsupported(dev, "lora_fwd", type);
+    CHECK(cu_seqlens[n_seqs] <= rows, "lora_fwd: %d tokens, x has %lld rows", (int)cu_seqlens[n_seqs],
+          (long long)rows);
+    float *y = yv;
+    const float *x = xv;
     size_t mark = arena_mark(&dev->scratch);
     float *scratch = arena_f32(&dev->scratch, 2 * in * dev->n_threads);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static)
@@ -105,9 +110,15 @@ static bool first_of_adapter(const int32_t *index, int64_t b) {
     return true;
 }
 
-Status lora_bwd_cpu(Device *dev, float *dx, int64_t lddx, LoraView dw, const float *dy, int64_t lddy,
-                    const float *h, const float *x, int64_t ldx, LoraView w, const int32_t *index,
-                    const int32_t *cu_seqlens, int64_t n_seqs, int64_t in, int64_t out, LoraOpts o) {
+Status lora_bwd_cpu(Device *dev, void *dxv, int64_t lddx, LoraView dw, const void *dyv, int64_t lddy,
+                    const float *h, const void *xv, int64_t ldx, DType type, LoraView w, const int32_t *index,
+                    const int32_t *cu_seqlens, int64_t n_seqs, int64_t rows, int64_t in, int64_t out,
+                    LoraOpts o) {
+    if (type != DT_F32) return device_unsupported(dev, "lora_bwd", type);
+    CHECK(cu_seqlens[n_seqs] <= rows, "lora_bwd: %d tokens, x has %lld rows", (int)cu_seqlens[n_seqs],
+          (long long)rows);
+    float *dx = dxv;
+    const float *dy = dyv, *x = xv;
     size_t mark = arena_mark(&dev->scratch);
     float *scratch = arena_f32(&dev->scratch, 3 * in * dev->n_threads);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(dynamic)

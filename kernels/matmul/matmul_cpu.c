@@ -131,13 +131,15 @@ static Status product(Device *dev, float *c, int64_t ldc, const float *a, int64_
     return OK;
 }
 
-Status matmul_fwd_cpu(Device *dev, float *y, int64_t ldy, const float *x, int64_t ldx, const Weight *w,
-                      int64_t m, bool accumulate) {
+Status matmul_fwd_cpu(Device *dev, void *y, int64_t ldy, DType y_type, const void *x, int64_t ldx,
+                      DType x_type, const Weight *w, int64_t m, bool accumulate) {
+    if (y_type != DT_F32 || x_type != DT_F32) return device_unsupported(dev, "matmul_fwd", DT_BF16);
     return product(dev, y, ldy, x, ldx, w->fwd, w->dtype, m, w->n, w->k, accumulate);
 }
 
-Status matmul_bwd_cpu(Device *dev, float *dx, int64_t lddx, const float *dy, int64_t lddy, const Weight *w,
-                      int64_t m, bool accumulate) {
+Status matmul_bwd_cpu(Device *dev, void *dx, int64_t lddx, DType dx_type, const void *dy, int64_t lddy,
+                      DType dy_type, const Weight *w, int64_t m, bool accumulate) {
+    if (dx_type != DT_F32 || dy_type != DT_F32) return device_unsupported(dev, "matmul_bwd", DT_BF16);
     return product(dev, dx, lddx, dy, lddy, w->bwd, w->dtype, m, w->k, w->n, accumulate);
 }
 

@@ -8,20 +8,13 @@
     X(attention_bwd)        \
     X(attention_decode)     \
     X(cross_entropy)        \
-    X(embedding_fwd)        \
-    X(gelu_fwd)             \
     X(gemm)                 \
-    X(layernorm_fwd)        \
-    X(layernorm_bwd)        \
     X(lora_fwd)             \
     X(lora_bwd)             \
     X(matmul_fwd)           \
     X(matmul_bwd)           \
     X(matmul_pack)          \
-    X(norm_sumsq)           \
     X(recon_delta_w)        \
-    X(recon_factor)         \
-    X(silu_dropout_fwd)     \
-    X(silu_dropout_bwd)
+    X(recon_factor)
 
 #endif

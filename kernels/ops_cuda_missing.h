@@ -4,14 +4,7 @@
 #define T2L_KERNELS_OPS_CUDA_MISSING_H
 
 #define OPS_CUDA_MISSING(X) \
-    X(embedding_fwd)        \
-    X(gelu_fwd)             \
-    X(layernorm_fwd)        \
-    X(layernorm_bwd)        \
-    X(norm_sumsq)           \
     X(recon_delta_w)        \
-    X(recon_factor)         \
-    X(silu_dropout_fwd)     \
-    X(silu_dropout_bwd)
+    X(recon_factor)
 
 #endif

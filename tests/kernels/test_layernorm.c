@@ -1,7 +1,5 @@
 /* LayerNorm against double: values, derivatives of the double reference, in place, strides, threads. */
-#include "tests/test_util.h"
-
-#include "kernels/ops.h"
+#include "tests/kernels/backends.h"
 
 static const int64_t ROWS[] = {1, 2, 33, 130}, COLS[] = {1, 2, 15, 16, 17, 33, 128, 4097};
 
@@ -31,22 +29,31 @@ static double loss(const void *ctx) {
     return reference(NULL, ctx);
 }
 
-static void one_size(Device *dev, int64_t n, int64_t cols) {
+static void one_size(Device *dev, int64_t n, int64_t cols, int64_t gap) {
     Rng rng = rng_make(4, (uint64_t)(n * 10000 + cols));
-    TestMat x = mat_new(n, cols, 3), y = mat_new(n, cols, 6), stats = mat_new(n, 2, 0),
-            dy = mat_new(n, cols, 1);
+    TestMat x = mat_new(n, cols, 3 * gap), y = mat_new(n, cols, 6 * gap), stats = mat_new(n, 2, 0),
+            dy = mat_new(n, cols, gap);
     TestMat w = mat_new(1, cols, 0), b = mat_new(1, cols, 0), dw = mat_new(1, cols, 0),
             db = mat_new(1, cols, 0);
-    TestMat dx = mat_new(n, cols, 2);
+    TestMat dx = mat_new(n, cols, 2 * gap), x2 = mat_new(n, cols, 3 * gap), dy2 = mat_new(n, cols, gap);
     mat_random(&x, &rng, -1.0f, 3.0f);
     mat_random(&dy, &rng, -1.0f, 1.0f);
     mat_random(&w, &rng, 0.5f, 1.5f);
     mat_random(&b, &rng, -1.0f, 1.0f);
-    Tensor tw = tensor_1d(mat_at(&w, 0, 0), DT_F32, cols), tb = tensor_1d(mat_at(&b, 0, 0), DT_F32, cols);
-    Tensor tdw = tensor_1d(mat_at(&dw, 0, 0), DT_F32, cols), tdb = tensor_1d(mat_at(&db, 0, 0), DT_F32, cols);
     for (int64_t j = 0; j < cols; j++) *mat_at(&dw, 0, j) = *mat_at(&db, 0, j) = 2.0f; /* added to */
-    assert_ok(layernorm_fwd(dev, y.t, stats.t, x.t, tw, tb, 1e-5f));
-    assert_ok(layernorm_bwd(dev, dx.t, tdw, tdb, dy.t, x.t, tw, stats.t));
+    mat_copy(&x2, &x);
+    mat_copy(&dy2, &dy);
+    Twin tx = mat_to(dev, &x, DT_F32), ty = mat_to(dev, &y, DT_F32), ts = mat_to(dev, &stats, DT_F32),
+         tdy = mat_to(dev, &dy, DT_F32), tw = mat_to(dev, &w, DT_F32), tb = mat_to(dev, &b, DT_F32),
+         tdw = mat_to(dev, &dw, DT_F32), tdb = mat_to(dev, &db, DT_F32), tdx = mat_to(dev, &dx, DT_F32),
+         tx2 = mat_to(dev, &x2, DT_F32), tdy2 = mat_to(dev, &dy2, DT_F32);
+    assert_ok(layernorm_fwd(dev, ty.t, ts.t, tx.t, twin_1d(&tw), twin_1d(&tb), 1e-5f));
+    assert_ok(layernorm_bwd(dev, tdx.t, twin_1d(&tdw), twin_1d(&tdb), tdy.t, tx.t, twin_1d(&tw), ts.t));
+    /* in place, without dw and db */
+    assert_ok(layernorm_fwd(dev, tx2.t, ts.t, tx2.t, twin_1d(&tw), twin_1d(&tb), 1e-5f));
+    assert_ok(layernorm_bwd(dev, tdy2.t, (Tensor){0}, (Tensor){0}, tdy2.t, tx.t, twin_1d(&tw), ts.t));
+    Twin *all[] = {&tx, &ty, &ts, &tdy, &tw, &tb, &tdw, &tdb, &tdx, &tx2, &tdy2};
+    for (int i = 0; i < COUNT_OF(all); i++) mat_from(all[i]);
 
     Ref r = {mat_f64(&x), mat_f64(&w), mat_f64(&b), mat_f64(&dy), n, cols, (double)1e-5f};
     double *want = test_f64(n * cols);
@@ -71,14 +78,8 @@ static void one_size(Device *dev, int64_t n, int64_t cols) {
         assert_within(*mat_at(&db, 0, j), sb, 4 * ROUND_F32 * size);
     }
     mat_intact(&x), mat_intact(&y), mat_intact(&stats), mat_intact(&dx), mat_intact(&dw), mat_intact(&db);
-
-    /* in place, without dw and db: the same bits */
-    TestMat x2 = mat_new(n, cols, 3), dy2 = mat_new(n, cols, 1);
-    mat_copy(&x2, &x);
-    mat_copy(&dy2, &dy);
-    assert_ok(layernorm_fwd(dev, x2.t, stats.t, x2.t, tw, tb, 1e-5f));
+    mat_intact(&x2), mat_intact(&dy2);
     mat_same_bits(&x2, &y);
-    assert_ok(layernorm_bwd(dev, dy2.t, (Tensor){0}, (Tensor){0}, dy2.t, x.t, tw, stats.t));
     mat_same_bits(&dy2, &dx);
     mat_free(&x), mat_free(&y), mat_free(&stats), mat_free(&dy), mat_free(&w), mat_free(&b), mat_free(&dw);
     mat_free(&db), mat_free(&dx), mat_free(&x2), mat_free(&dy2);
@@ -88,10 +89,12 @@ static void one_size(Device *dev, int64_t n, int64_t cols) {
 static void sizes(void **state) {
     (void)state;
     Device dev;
-    assert_ok(device_open(&dev, "cpu", 2));
-    for (int i = 0; i < COUNT_OF(ROWS); i++)
-        for (int j = 0; j < COUNT_OF(COLS); j++) one_size(&dev, ROWS[i], COLS[j]);
-    device_close(&dev);
+    for (int b = 1; backend_open(&dev, b); b += b == 1 ? N_CPU - 1 : 1) { /* CPU threads: the next test */
+        for (int i = 0; i < COUNT_OF(ROWS); i++)
+            for (int j = 0; j < COUNT_OF(COLS); j++) one_size(&dev, ROWS[i], COLS[j], 1);
+        one_size(&dev, 3, 1032, 8); /* whole vectors, twice round a block */
+        device_close(&dev);
+    }
 }
 
 static void threads(void **state) {

@@ -1,7 +1,5 @@
-/* The squared norm against long double, its block order, non-finite input, threads. */
-#include "tests/test_util.h"
-
-#include "kernels/ops.h"
+/* The squared norm against long double, non-finite input, threads, backends. */
+#include "tests/kernels/backends.h"
 
 static void sums(void **state) {
     (void)state;
@@ -14,14 +12,19 @@ static void sums(void **state) {
         long double want = 0;
         for (int64_t j = 0; j < n; j++) want += (long double)*mat_at(&x, 0, j) * *mat_at(&x, 0, j);
         double first = 0;
-        for (int threads = 1; threads <= 3; threads++) {
-            Device dev;
+        Device dev;
+        for (int b = 0; backend_open(&dev, b); b++) {
             double got = NAN;
-            assert_ok(device_open(&dev, "cpu", threads));
-            assert_ok(norm_sumsq(&dev, &got, mat_at(&x, 0, 0), n));
+            Twin tx = mat_to(&dev, &x, DT_F32);
+            assert_ok(norm_sumsq(&dev, &got, tx.t.data, n));
             assert_within(got, (double)want, 1e-13 * (double)want);
-            if (threads == 1) first = got;
-            assert_true(got == first);
+            if (b == 0) first = got;
+            if (b < N_CPU) assert_true(got == first);
+            /* the same numbers from an address that is not aligned */
+            if (n > 1) assert_ok(norm_sumsq(&dev, &got, tensor_f32(tx.t) + 1, n - 1));
+            double less = (double)want - (double)*mat_at(&x, 0, 0) * *mat_at(&x, 0, 0);
+            if (n > 1) assert_within(got, less, 1e-13 * (double)want);
+            twin_free(&tx);
             device_close(&dev);
         }
         mat_free(&x);
@@ -33,22 +36,22 @@ static void not_finite(void **state) {
     enum { N = 9001 };
     static float x[N];
     const int at[] = {0, 4095, 4096, 9000};
+    const float odd[] = {NAN, -INFINITY, 3e38f}; /* the square of the last fits a double */
     Device dev;
-    double got;
-    assert_ok(device_open(&dev, "cpu", 2));
-    for (int i = 0; i < COUNT_OF(at); i++) {
-        x[at[i]] = NAN;
-        assert_ok(norm_sumsq(&dev, &got, x, N));
-        assert_true(isnan(got));
-        x[at[i]] = -INFINITY;
-        assert_ok(norm_sumsq(&dev, &got, x, N));
-        assert_true(isinf(got));
-        x[at[i]] = 3e38f; /* its square fits a double */
-        assert_ok(norm_sumsq(&dev, &got, x, N));
-        assert_true(isfinite(got) && got > 8e76);
-        x[at[i]] = 0.0f;
+    for (int b = 0; backend_open(&dev, b); b++) {
+        for (int i = 0; i < COUNT_OF(at) * COUNT_OF(odd); i++) {
+            double got;
+            x[at[i / COUNT_OF(odd)]] = odd[i % COUNT_OF(odd)];
+            float *dx = bytes_to(&dev, x, sizeof x);
+            assert_ok(norm_sumsq(&dev, &got, dx, N));
+            device_free(&dev, dx);
+            if (i % COUNT_OF(odd) == 0) assert_true(isnan(got));
+            if (i % COUNT_OF(odd) == 1) assert_true(isinf(got));
+            if (i % COUNT_OF(odd) == 2) assert_true(isfinite(got) && got > 8e76);
+            x[at[i / COUNT_OF(odd)]] = 0.0f;
+        }
+        device_close(&dev);
     }
-    device_close(&dev);
 }
 
 int main(void) {

@@ -173,7 +173,8 @@ static void devices(void **state) {
     assert_ok(device_download(&dev, host, t.data, sizeof host));
     for (int i = 0; i < 100; i++) assert_true(host[i] == 0.0f);
     arena_free(&a);
-    assert_fails(dev.ops->norm_sumsq(&dev, NULL, NULL, 0), E_UNSUPPORTED, "norm_sumsq");
+    assert_fails(dev.ops->matmul_pack(&dev, NULL, NULL, NULL, DT_F32, 0, 0, DT_F32, false), E_UNSUPPORTED,
+                 "matmul_pack");
     device_close(&dev);
 }
 

@@ -173,8 +173,10 @@ static void devices(void **state) {
     assert_ok(device_download(&dev, host, t.data, sizeof host));
     for (int i = 0; i < 100; i++) assert_true(host[i] == 0.0f);
     arena_free(&a);
-    assert_fails(dev.ops->matmul_pack(&dev, NULL, NULL, NULL, DT_F32, 0, 0, DT_F32, false), E_UNSUPPORTED,
-                 "matmul_pack");
+    double loss;
+    LoraView none = {0};
+    assert_fails(dev.ops->recon_factor(&dev, &loss, none, none, none, NULL, (ReconShape){0}), E_UNSUPPORTED,
+                 "recon_factor");
     device_close(&dev);
 }
 

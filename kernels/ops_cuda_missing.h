@@ -13,8 +13,6 @@
     X(lora_bwd)             \
     X(matmul_fwd)           \
     X(matmul_bwd)           \
-    X(matmul_pack)          \
-    X(recon_delta_w)        \
-    X(recon_factor)
+    X(matmul_pack)
 
 #endif

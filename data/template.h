@@ -2,8 +2,8 @@
  * it is recognised and rendered here, byte for byte like the original (tests/golden/template.jsonl,
  * chat_templates.jsonl).
  *
- * ChatML is recognised by its markers and what stands behind them: "<|im_start|>{role}\n{content}<|im_end|>\n" a message; generation
- * prompt
+ * ChatML is recognised by its markers and what stands behind them:
+ * "<|im_start|>{role}\n{content}<|im_end|>\n" a message; generation prompt
  * "<|im_start|>assistant\n"; contents are copied as they are.
  * Llama-2, Mistral, Llama-3 and Gemma differ from one publication to the next in spaces, in what becomes of a
  * system message and in what they refuse. They are recognised by the whole program, in whatever way it is

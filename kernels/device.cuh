@@ -29,7 +29,6 @@ extern "C" {
 OPS(X)
 #undef X
 extern const Ops BODY(ops);
-extern const int BODY(ops_missing);
 /* E_ENV with the runtime's words when there is no device. */
 Status BODY(device_count)(int *n);
 /* dev owns what it holds until device_close. */
@@ -299,6 +298,43 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], 
                  "{%0,%1,%2,%3};"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* The same with f16 in. */
+__device__ __forceinline__ void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* Two floats rounded to f16, the first in the low half; and back. */
+__device__ __forceinline__ uint32_t f16_pair(float low, float high) {
+    uint32_t pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+}
+__device__ __forceinline__ float f16_low(uint32_t pair) {
+    float x;
+    asm("{.reg .f16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, l;}" : "=f"(x) : "r"(pair));
+    return x;
+}
+__device__ __forceinline__ float f16_high(uint32_t pair) {
+    return f16_low(pair >> 16);
+}
+
+/* The signs of two floats as such a pair: 1, -1, and 0 (or -0) where the float is 0. NaN has a sign. */
+__device__ __forceinline__ uint32_t f16_signs(float low, float high) {
+    uint32_t top = __byte_perm(__float_as_uint(low), __float_as_uint(high), 0x7632), one;
+    asm("set.neu.f16x2.f16x2 %0, %1, %2;" : "=r"(one) : "r"(top), "r"(0));
+    return one | (top & 0x80008000u);
+}
+
+/* Transposes an 8x8 matrix of 16-bit numbers: lane 4 g + t gives (g, 2t..) and gets (2t.., g). */
+__device__ __forceinline__ uint32_t movmatrix(uint32_t pair) {
+    uint32_t turned;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(turned) : "r"(pair));
+    return turned;
 }
 #endif
 

@@ -21,7 +21,6 @@ const Ops ops_cpu = {
 
 #if defined(T2L_CUDA_ARCHS)                  /* kernels/device_cuda.cu */
 #define SCRATCH_CUDA_BYTES ((size_t)1 << 30) /* chosen */
-extern const int ops_missing_cuda;
 Status device_count_cuda(int *n);
 Status device_open_cuda(Device *dev, int index, size_t scratch_bytes);
 const char *device_name_cuda(const Device *dev, int *index);
@@ -32,10 +31,6 @@ const char *device_cuda_archs(void) {
 
 Status device_cuda_count(int *n) {
     return device_count_cuda(n);
-}
-
-int device_cuda_missing(void) {
-    return ops_missing_cuda;
 }
 
 static Status open_cuda(Device *dev, int index) {
@@ -59,10 +54,6 @@ const char *device_cuda_archs(void) {
 Status device_cuda_count(int *n) {
     *n = 0;
     return status_error(E_ENV, "this build has no CUDA backend");
-}
-
-int device_cuda_missing(void) {
-    return N_OPS;
 }
 
 static Status open_cuda(Device *dev, int index) {
@@ -90,14 +81,7 @@ static Status open_cpu(Device *dev, int n_threads) {
 }
 
 Status device_open(Device *dev, const char *spec, int n_threads) {
-    if (strcmp(spec, "cpu") == 0) return open_cpu(dev, n_threads);
-    if (strcmp(spec, "auto") == 0) {
-        int n;
-        Status s = device_cuda_count(&n);
-        bool gpu = status_is_ok(s) && device_cuda_missing() == 0;
-        status_free(s);
-        return gpu ? open_cuda(dev, 0) : open_cpu(dev, n_threads);
-    }
+    if (strcmp(spec, "cpu") == 0 || strcmp(spec, "auto") == 0) return open_cpu(dev, n_threads);
     const char *digits = strncmp(spec, "cuda:", 5) == 0 ? spec + 5 : strcmp(spec, "cuda") == 0 ? "0" : "";
     size_t n = strspn(digits, "0123456789");
     if (n == 0 || n > 4 || digits[n] != 0)

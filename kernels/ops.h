@@ -58,17 +58,11 @@ typedef struct Ops {
 #undef X
 } Ops;
 
-enum {
-#define X(op) +1
-    N_OPS = 0 OPS(X)
-#undef X
-};
-
 extern const Ops ops_cpu;
 
 /* Opens a device. spec: "cpu", "cuda[:i]" (E_ENV where there is none, with the runtime's words) or "auto":
- * the first GPU where there is one and the build has every operation for it, else the CPU. n_threads 0: all
- * cores. dev owns its scratch until device_close. */
+ * the CPU, as long as the models do not run on a GPU. n_threads 0: all cores. dev owns its scratch until
+ * device_close. */
 Status device_open(Device *dev, const char *spec, int n_threads);
 void device_close(Device *dev);
 
@@ -78,7 +72,5 @@ void device_describe(const Device *dev, char *out, size_t size);
 const char *device_cuda_archs(void);
 /* How many GPUs there are; E_ENV with the reason when none can be used. */
 Status device_cuda_count(int *n);
-/* Of the N_OPS operations, those without a CUDA body. */
-int device_cuda_missing(void);
 
 #endif

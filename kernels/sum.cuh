@@ -15,7 +15,7 @@ static __global__ void sum_doubles(double *out, const double *x, unsigned n) {
 }
 
 /* *sum, on the host, = the n numbers of x in a fixed order: one block, in which a thread takes every
- * SUM_THREADS-th. Waits for the device. */
+ * SUM_THREADS-th. Waits for the device: a step that does not want to will leave the number there. */
 static inline Status sum_to_host(Device *dev, double *sum, const double *x, int64_t n) {
     size_t mark = arena_mark(&dev->scratch);
     double *out = (double *)arena_alloc(&dev->scratch, sizeof *out);

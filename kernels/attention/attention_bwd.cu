@@ -42,8 +42,11 @@ __device__ __forceinline__ void bwd_weight(float &product, float &dp, const Atte
     dp = product * (dp - delta) * slope;
 }
 
+/* Blocks a multiprocessor that registers leave room for; left alone, ptxas spills for a fourth one of 64. */
+template <int D> constexpr int dq_blocks = D == 64 ? 3 : 2;
+
 template <class T, int D>
-__global__ void __launch_bounds__((bwd_threads<T, D>))
+__global__ void __launch_bounds__((bwd_threads<T, D>), dq_blocks<D>)
     attention_bwd_dq(T *dq, int64_t lddq, const T *dout, int64_t lddo, const float *lse, const float *delta,
                      const T *q, int64_t ldq, const T *k, int64_t ldk, const T *v, int64_t ldv,
                      const int32_t *cu_seqlens, int n_seqs, int per_group, int d, AttentionRule rule,

@@ -2,8 +2,9 @@
  * exist: rows are projected a chunk at a time. z = x[R,C] W^T, with softcap > 0 then z <- cap tanh(z / cap);
  * nll = lse(z) - z[label];  loss = (1-eps) nll + eps (lse(z) - mean_v z)   (label smoothing, PyTorch) out
  * (each NULL when not wanted): nll [R], loss [R], argmax [R], entropy [R] (of softmax z). dx [R,C] (NULL
- * data: not wanted) overwritten with weight[i] * d loss[i] / dx[i]. weight [R]. x and dx f32, or with a bf16 W
- * both bf16 (CUDA); the rest f32. A label outside of the vocabulary is a broken invariant (CUDA: a NaN loss). */
+ * data: not wanted) overwritten with weight[i] * d loss[i] / dx[i]. weight [R]. x and dx f32, or with a bf16
+ * W both bf16 (CUDA); the rest f32. A label outside of the vocabulary is a broken invariant (CUDA: a NaN
+ * loss). */
 #ifndef T2L_KERNELS_CROSS_ENTROPY_H
 #define T2L_KERNELS_CROSS_ENTROPY_H
 

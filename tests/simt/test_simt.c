@@ -173,10 +173,6 @@ static void devices(void **state) {
     assert_ok(device_download(&dev, host, t.data, sizeof host));
     for (int i = 0; i < 100; i++) assert_true(host[i] == 0.0f);
     arena_free(&a);
-    double loss;
-    LoraView none = {0};
-    assert_fails(dev.ops->recon_factor(&dev, &loss, none, none, none, NULL, (ReconShape){0}), E_UNSUPPORTED,
-                 "recon_factor");
     device_close(&dev);
 }
 

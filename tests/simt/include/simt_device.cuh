@@ -56,6 +56,7 @@ struct SimtMma {
     uint32_t a[4], b[2];
     float c[4];
 };
+template <float TO_FLOAT(uint16_t)>
 inline void simt_mma(const void *const *ins, void *const *outs, unsigned mask) {
     if (mask != 0xffffffffu) simt_fault("mma: mask %#x", mask);
     float a[16][16], b[16][8];
@@ -64,9 +65,8 @@ inline void simt_mma(const void *const *ins, void *const *outs, unsigned mask) {
         int g = lane >> 2, t = lane & 3;
         for (int h = 0; h < 2; h++) { /* low and high half of a register */
             for (int i = 0; i < 4; i++)
-                a[g + 8 * (i & 1)][2 * t + h + 8 * (i >> 1)] = bf16_to_float((uint16_t)(in->a[i] >> 16 * h));
-            for (int i = 0; i < 2; i++)
-                b[2 * t + h + 8 * i][g] = bf16_to_float((uint16_t)(in->b[i] >> 16 * h));
+                a[g + 8 * (i & 1)][2 * t + h + 8 * (i >> 1)] = TO_FLOAT((uint16_t)(in->a[i] >> 16 * h));
+            for (int i = 0; i < 2; i++) b[2 * t + h + 8 * i][g] = TO_FLOAT((uint16_t)(in->b[i] >> 16 * h));
         }
     }
     for (int lane = 0; lane < 32; lane++) {
@@ -82,7 +82,53 @@ inline void simt_mma(const void *const *ins, void *const *outs, unsigned mask) {
 }
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     SimtMma in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
-    simt_warp("mma", 0xffffffffu, &in, d, simt_mma);
+    simt_warp("mma", 0xffffffffu, &in, d, simt_mma<bf16_to_float>);
+}
+inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    SimtMma in{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}, {d[0], d[1], d[2], d[3]}};
+    simt_warp("mma", 0xffffffffu, &in, d, simt_mma<f16_to_float>);
+}
+
+inline uint32_t simt_f16(float x) {
+    uint32_t u = __float_as_uint(x), sign = u >> 16 & 0x8000u;
+    u &= 0x7fffffffu;
+    if (u > 0x7f800000u) return sign | 0x7e00u;
+    if (u >= 0x477ff000u) return sign | 0x7c00u; /* 65520 and above */
+    if (u < 0x38800000u)                         /* below 2^-14: the sum has the rounding step 2^-24 */
+        return sign | (__float_as_uint(__uint_as_float(u) + 0.5f) - 0x3f000000u);
+    return sign | ((u + 0xfffu + (u >> 13 & 1u) - 0x38000000u) >> 13);
+}
+inline uint32_t f16_pair(float low, float high) {
+    return simt_f16(low) | simt_f16(high) << 16;
+}
+inline float f16_low(uint32_t pair) {
+    return f16_to_float((uint16_t)pair);
+}
+inline float f16_high(uint32_t pair) {
+    return f16_to_float((uint16_t)(pair >> 16));
+}
+inline uint32_t f16_signs(float low, float high) {
+    auto sign = [](float x) { /* of the upper half of the bits, as on the device */
+                              uint32_t top = __float_as_uint(x) >> 16;
+                              return (top & 0x7fffu ? 0x3c00u : 0u) | (top & 0x8000u);
+    };
+    return sign(low) | sign(high) << 16;
+}
+
+inline void simt_movmatrix(const void *const *ins, void *const *outs, unsigned mask) {
+    if (mask != 0xffffffffu) simt_fault("movmatrix: mask %#x", mask);
+    auto at = [&](int row, int col) {
+        return *(const uint32_t *)ins[4 * row + col / 2] >> col % 2 * 16 & 0xffffu;
+    };
+    for (int lane = 0; lane < 32; lane++) {
+        int g = lane >> 2, t = lane & 3;
+        *(uint32_t *)outs[lane] = at(2 * t, g) | at(2 * t + 1, g) << 16;
+    }
+}
+inline uint32_t movmatrix(uint32_t pair) {
+    uint32_t turned;
+    simt_warp("movmatrix", 0xffffffffu, &pair, &turned, simt_movmatrix);
+    return turned;
 }
 
 #endif

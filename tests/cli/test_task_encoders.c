@@ -3,39 +3,15 @@
 #include "tests/cli/run.h"
 #include "tests/test_util.h"
 
-#include <sys/stat.h>
+#include "tests/small.h"
 
 static char dir[] = "/tmp/t2l-encoders-XXXXXX";
 
-static void copy(const char *from, const char *to) {
-    char *text;
-    size_t n;
-    assert_ok(file_read(&text, &n, from, 1 << 20));
-    assert_ok(file_write_atomic(to, text, n));
-    free(text);
-}
-
-static void write_task(const char *name, const char *output) {
-    char path[64];
-    snprintf(path, sizeof path, "tasks/%s.json", name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fprintf(f, "{\"Definition\": \"Say %s.\", \"Instances\": [", output);
-    for (int i = 0; i < 10; i++)
-        fprintf(f, "%s{\"input\": \"%d\", \"output\": \"%s\"}", i ? "," : "", i, output);
-    fputs("]}\n", f);
-    assert_int_equal(fclose(f), 0);
-}
-
 static int make_dir(void **state) {
     (void)state;
-    if (!mkdtemp(dir) || chdir(dir) || mkdir("mistral", 0700) || mkdir("tasks", 0700)) return 1;
-    copy(GOLDEN("families/mistral/config.json"), "mistral/config.json");
-    copy(GOLDEN("families/mistral/model.safetensors"), "mistral/model.safetensors");
-    copy(GOLDEN("families/tokenizer.json"), "mistral/tokenizer.json");
-    write_task("no", "no");
-    write_task("well", "well then");
-    write_task("yes", "yes");
+    if (!mkdtemp(dir) || chdir(dir)) return 1;
+    small_model("mistral");
+    small_tasks("tasks");
     return 0;
 }
 

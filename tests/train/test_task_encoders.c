@@ -1,19 +1,12 @@
 /* Trainings with every task encoder and source of embeddings on tiny models: the same bits with any number of
  * threads, runs that are stopped and resumed, what a step that is not taken leaves behind. */
 #include "tests/test_util.h"
+
+#include "tests/small.h"
 #include "tests/train/recon_case.h"
 #include "train/sft.h"
 
 static char dir[PATH_MAX];
-
-static void copy(const char *from, const char *name) {
-    char *text, path[PATH_MAX + 64];
-    size_t n;
-    assert_ok(file_read(&text, &n, from, 1 << 20));
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    assert_ok(file_write_atomic(path, text, n));
-    free(text);
-}
 
 static void write_task(const char *name) {
     char path[PATH_MAX + 64];
@@ -38,9 +31,7 @@ static int make_dir(void **state) {
     write_task("yes");
     write_task("no");
     write_task("well");
-    copy(GOLDEN("families/mistral/config.json"), "config.json");
-    copy(GOLDEN("families/mistral/model.safetensors"), "model.safetensors");
-    copy(GOLDEN("families/tokenizer.json"), "tokenizer.json");
+    small_model(dir);
     return 0;
 }
 

@@ -73,6 +73,7 @@ static bool has(const Row *r, const char *key) {
 /* r's string `from` becomes the field `key`; *out (may be NULL) is a view of it. */
 static Status keep(const char **out, BenchmarkItem *it, const Row *r, const char *key, const char *from) {
     const char *text;
+    if (out) *out = "";
     TRY(json_get_string(&text, r->from, from, r->where));
     const cJSON *kept = cJSON_AddStringToObject(it->fields, key, text);
     if (!kept) return no_memory(r->where);

@@ -5,6 +5,7 @@
 #include "tests/small.h"
 
 #include <cjson/cJSON.h>
+#include <sys/stat.h>
 
 #define MODEL "smollm2-135m-instruct"
 #define ENCODER "minilm-l6-v2"
@@ -146,6 +147,39 @@ static void test_embed(void **state) {
     "name=tiny", "data.tasks=tasks", "data.max_tokens=64", "train.batch_tasks=2", "hypernet.latent=16", \
         "hypernet.head=32", "hypernet.size=S", "train.log_every=1", "-q"
 
+static void write_text(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Base, a given adapter, two descriptions' adapters and the descriptions in the prompt, side by side. */
+static void test_benchmarks(void) {
+    assert_int_equal(mkdir("bench", 0700), 0);
+    write_text("bench/piqa.jsonl",
+               "{\"goal\":\"boil an egg\",\"sol1\":\"in water\",\"sol2\":\"in sand\",\"label\":0}\n"
+               "{\"goal\":\"dry hair\",\"sol1\":\"with soup\",\"sol2\":\"with a towel\",\"label\":1}\n");
+    write_text("texts.json", "{\"piqa\":[\"Choose what works.\",\"Pick one.\"]}");
+    run_expect(RUN("eval", "-q", "--model", MODEL, "--adapter", "sorter", "--t2l", "runs/tiny",
+                   "--descriptions", "texts.json", "--prompted", "--data", "bench", "--tasks", "piqa", "-o",
+                   "b1", "--json"),
+               0, "\"descriptions\":2", NULL);
+    Ran loglik = RUN("eval", "-q", "--model", MODEL, "--t2l", "runs/tiny", "--describe", "Pick one.",
+                     "--data", "bench", "--tasks", "piqa", "--protocol", "loglik", "-o", "b2");
+    if (loglik.code) fail_msg("%s", loglik.err);
+    assert_non_null(strstr(loglik.out, "| base "));
+    assert_non_null(strstr(loglik.out, "2 (1838)"));
+    run_free(&loglik);
+    FILE *f = fopen("b2/items.jsonl", "r");
+    int lines = 0;
+    assert_non_null(f);
+    for (int c; (c = fgetc(f)) != EOF;) lines += c == '\n';
+    fclose(f);
+    assert_int_equal(lines, 4);
+    assert_int_equal(access("b2/report.md", R_OK) | access("b1/results.json", R_OK), 0);
+}
+
 /* From training to an adapter that is used; the described and the written adapter answer alike. */
 static void test_run(void **state) {
     (void)state;
@@ -176,6 +210,7 @@ static void test_run(void **state) {
     assert_int_equal(access("out/results.json", R_OK), 0);
     assert_int_not_equal(access("out/items.jsonl.part", R_OK), 0);
     run_expect(RUN("eval", "--model", MODEL, "--data", "tasks", "--tasks", "nosuch"), 2, NULL, "nosuch");
+    test_benchmarks();
 }
 
 static bool has_models(void) {

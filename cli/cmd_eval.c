@@ -22,9 +22,10 @@ typedef struct Given {
 typedef struct Eval {
     const char *model, *t2l, *descriptions, *data, *tasks, *dir, *protocol, *templates, *bos;
     OptionList adapters, describe;
-    int64_t limit, max_tokens, shots;
+    int64_t limit, max_tokens, shots, samples;
+    double temperature;
     bool bench; /* --tasks names benchmarks */
-    bool prompted, controls, heldout, per_task, natural;
+    bool prompted, controls, heldout, per_task, natural, allow_unsandboxed;
 
     Loaded loaded; /* device and base model */
     T2l maker;
@@ -223,10 +224,15 @@ static EvalBench bench_job(const Eval *e) {
                      .bos = e->bos,
                      .t2l = e->t2l,
                      .descriptions = per_task_descriptions(e) ? e->descriptions : NULL,
+                     .adapters = &e->adapters,
                      .limit = e->limit,
                      .max_tokens = e->max_tokens,
                      .shots = e->shots,
-                     .prompted = e->prompted};
+                     .samples = e->samples,
+                     .temperature = e->temperature,
+                     .prompted = e->prompted,
+                     .controls = e->controls,
+                     .allow_unsandboxed = e->allow_unsandboxed};
     return job;
 }
 
@@ -244,7 +250,7 @@ static Status evaluate_bench(Eval *e, const Cli *cli) {
 
 static Status run(Eval *e, Cli *cli) {
     EvalBench job = bench_job(e);
-    TRY(e->bench ? eval_bench_check(&job) : load_tasks(e, cli));
+    TRY(e->bench ? eval_bench_check(&job, cli) : load_tasks(e, cli));
     LoadedWant want = {.model = e->model};
     TRY(loaded_open(&e->loaded, cli, &want));
     Status s = OK;
@@ -270,17 +276,20 @@ static Status check_bench(Eval *e) {
     TRY(eval_bench_wanted(&e->bench, e->tasks));
     if (!e->bench) {
         if (strcmp(e->protocol, "generate") != 0 || e->templates || e->shots >= 0 ||
-            strcmp(e->bos, "template") != 0)
-            return status_error(E_USAGE,
-                                "--protocol loglik, --templates, --shots and --bos are for benchmarks: "
-                                "--tasks arc_easy,...");
+            strcmp(e->bos, "template") != 0 || e->samples > 1 || e->temperature > 0 || e->allow_unsandboxed)
+            return status_error(
+                E_USAGE, "--protocol loglik, --templates, --shots, --bos, --samples, --temperature and "
+                         "--allow-unsandboxed-code are for benchmarks: --tasks arc_easy,...");
         return OK;
     }
     if (e->shots < 0) e->shots = strcmp(e->protocol, "loglik") == 0 ? 5 : 0;
-    if (e->heldout || e->natural || e->controls || e->per_task)
+    if (e->heldout || e->natural || e->per_task)
         return status_error(E_USAGE,
-                            "--heldout, --natural, --controls and --per-task are for task files, not for "
-                            "benchmarks");
+                            "--heldout, --natural and --per-task are for task files, not for benchmarks");
+    if (e->controls && !(e->t2l && per_task_descriptions(e)))
+        return status_error(E_USAGE,
+                            "--controls on benchmarks needs --t2l CKPT and --descriptions FILE.json: "
+                            "{task: [texts]}");
     if (e->t2l && !e->describe.n && !e->descriptions)
         return status_error(E_USAGE,
                             "--t2l on benchmarks needs --describe TEXT or --descriptions FILE (lines, or "
@@ -295,7 +304,7 @@ static Status check_flags(Eval *e, const Cli *cli) {
     bool told = e->prompted && per_task_descriptions(e); /* descriptions for the prompt alone */
     if (!e->t2l && (e->describe.n || (e->descriptions && !told)))
         return status_error(E_USAGE, "--describe and --descriptions need --t2l CKPT");
-    if (e->controls && (!e->t2l || e->describe.n || e->descriptions))
+    if (e->controls && !e->bench && (!e->t2l || e->describe.n || e->descriptions))
         return status_error(E_USAGE, "--controls needs --t2l CKPT, without descriptions of yours");
     return OK;
 }
@@ -306,6 +315,7 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
     e->protocol = "generate";
     e->bos = "template";
     e->shots = -1;
+    e->samples = 1;
     const Option options[] = {
         {.name = "--model",
          .kind = OPTION_STRING,
@@ -342,7 +352,7 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
          .out = &e->tasks,
          .value = "A,B",
          .help = "only these of them; or benchmarks: arc_challenge, arc_easy, boolq, gsm8k, hellaswag, "
-                 "openbookqa, piqa, winogrande"},
+                 "openbookqa, piqa, winogrande, humaneval, mbpp"},
         {.name = "--heldout",
          .kind = OPTION_SWITCH,
          .out = &e->heldout,
@@ -386,6 +396,24 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
          .choices = "template|double",
          .value = "B",
          .help = "double: one more beginning-of-sequence token before the chat template's"},
+        {.name = "--samples",
+         .kind = OPTION_INT,
+         .out = &e->samples,
+         .min = 1,
+         .max = 1000,
+         .value = "N",
+         .help = "programs an example, for pass@N (1); needs --temperature"},
+        {.name = "--temperature",
+         .kind = OPTION_FLOAT,
+         .out = &e->temperature,
+         .max = 100,
+         .value = "T",
+         .help = "programs are sampled (0: greedy)"},
+        {.name = "--allow-unsandboxed-code",
+         .kind = OPTION_SWITCH,
+         .out = &e->allow_unsandboxed,
+         .help =
+             "run a model's programs where the sandbox is not whole too (t2l doctor says what is missing)"},
         {.name = "--limit",
          .kind = OPTION_INT,
          .out = &e->limit,
@@ -404,7 +432,7 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
          .kind = OPTION_STRING,
          .out = &e->dir,
          .value = "DIR",
-         .help = "write items.jsonl and results.json there"},
+         .help = "write items.jsonl and results.json there; the same benchmarks again go on with them"},
         {.kind = OPTION_END},
     };
     Status s = cli_parse(cli, argc, argv, options, 0, 0);

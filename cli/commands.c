@@ -46,7 +46,8 @@ static const Command commands[] = {
      "answers and\nROUGE-1 and ROUGE-L.\n"
      "With benchmarks in --tasks, DIR holds <task>.jsonl in the Hub's field names (or the original files): "
      "accuracy by\nanswers behind the chat template, or by log-likelihood, for example\n"
-     "  t2l eval --model smollm2-135m-instruct --data DIR --tasks arc_easy,piqa --protocol loglik",
+     "  t2l eval --model smollm2-135m-instruct --data DIR --tasks arc_easy,piqa --protocol loglik\n"
+     "Programs of mbpp and humaneval run in a cage. With -o, the same command goes on where one was stopped.",
      cmd_eval},
     {"inspect", "Adapters from words", "what is in a model, adapter, checkpoint, store or configuration",
      "inspect PATH", "t2l inspect configs/mistral-7b-L.json",

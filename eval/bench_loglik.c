@@ -39,7 +39,7 @@ static Status add_example(Requests *q, const BenchRun *r, int64_t i) {
 
 static void on_progress(void *ctx, int64_t done, int64_t total) {
     BenchRun *r = ctx;
-    progress_update(&r->progress, r->set->n * done / total, NULL);
+    progress_update(&r->progress, r->before + r->set->n * done / total, NULL);
 }
 
 /* The largest log-probability, divided by length if there is one; of equal ones the first. */

@@ -92,7 +92,7 @@ static Status add_paired(cJSON *o, const BenchReport *r, const BenchRow *row, ui
 
 static Status add_row(cJSON *results, const BenchReport *r, const BenchRow *row, uint64_t seed) {
     BenchScore score, base;
-    const char *second, *first = bench_metric(&second, r->protocol, row->benchmark);
+    const char *second, *first = bench_metric(&second, r, row->benchmark);
     TRY(bench_report_score(&score, r, row->benchmark, row->name));
     TRY(bench_report_score(&base, r, row->benchmark, "base"));
     cJSON *task = cJSON_GetObjectItemCaseSensitive(results, row->benchmark->name);
@@ -143,7 +143,7 @@ static Status put_scores(Table *t, const BenchReport *r, const Benchmark *const 
         BenchScore s;
         const char *metric;
         TRY(bench_report_score(&s, r, b[c], name));
-        bench_metric(&metric, r->protocol, b[c]);
+        bench_metric(&metric, r, b[c]);
         if (s.n == 0 || (second && !metric)) continue;
         StatsMean m = second ? s.second : s.first;
         snprintf(table_cell(t, 1 + c), TABLE_CELL, "%.2f ± %.2f", 100 * m.mean, 100 * m.error);
@@ -172,7 +172,9 @@ static Status put_names(Table *t, const BenchReport *r, const Benchmark *const *
         TRY(put_scores(t, r, b, n, name, false));
         if (!has_second(r, name)) continue;
         snprintf(label, sizeof label, "%.40s, %s", name,
-                 r->protocol == BENCH_LOGLIK ? "normed, flexible" : "strict");
+                 r->protocol == BENCH_LOGLIK ? "normed, flexible"
+                 : r->sampled                ? "strict, pass@k"
+                                             : "strict");
         if (!table_row(t, label)) return OK;
         TRY(put_scores(t, r, b, n, name, true));
     }

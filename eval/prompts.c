@@ -188,13 +188,3 @@ void prompts_chat_free(PromptChat *p) {
     free(p->prefill);
     *p = (PromptChat){0};
 }
-
-Status prompts_program(char **out, const Benchmark *b, const BenchmarkItem *it, AnswerText code) {
-    CHECK(b->score == BENCHMARK_CODE, "%s has no program", b->name);
-    int n = code.n > INT32_MAX ? INT32_MAX : (int)code.n;
-    if (named(b, "humaneval"))
-        return format(out, "%s%.*s\n%s\ncheck(%s)\n", benchmark_field(it, "prompt"), n, code.at,
-                      benchmark_field(it, "test"), benchmark_field(it, "entry_point"));
-    return format(out, "%s\n%.*s\n%s\n", benchmark_field(it, "setup"), n, code.at,
-                  benchmark_field(it, "assertions"));
-}

@@ -3,7 +3,6 @@
 #ifndef T2L_EVAL_PROMPTS_H
 #define T2L_EVAL_PROMPTS_H
 
-#include "eval/answers.h"
 #include "eval/wordings.h"
 
 /* A choice to be scored. */
@@ -38,9 +37,5 @@ typedef struct PromptChatOpts {
 Status prompts_chat(PromptChat *out, const Benchmark *b, const Wording *w, const BenchmarkItem *it,
                     PromptChatOpts opts);
 void prompts_chat_free(PromptChat *p);
-
-/* The program that decides a code example: the answer's code with its tests. mbpp: setup, code, assertions;
- * humaneval: prompt, code, test, check(entry point). *out owns. */
-Status prompts_program(char **out, const Benchmark *b, const BenchmarkItem *it, AnswerText code);
 
 #endif

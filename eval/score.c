@@ -23,17 +23,21 @@ Status score_encode(TokenBuf *out, int64_t *n_context, const Llm *llm, const cha
     Status st;
     TRY_GOTO(st, tokenizer_encode(llm->tokenizer, &front, text, kept, special), done);
     TRY_GOTO(st, tokenizer_encode(llm->tokenizer, &whole, text, n_ctx + n_cont, special), done);
-    if (front.n == 0) {
-        int32_t first = llm->cfg.bos >= 0 ? llm->cfg.bos : llm->cfg.n_eos > 0 ? llm->cfg.eos[0] : -1;
+    int32_t first = tokenizer_markers(llm->tokenizer).first;
+    if (front.n == 0 && first < 0) {
+        first = llm->cfg.bos >= 0 ? llm->cfg.bos : llm->cfg.n_eos > 0 ? llm->cfg.eos[0] : -1;
         if (first < 0) {
             st = status_error(E_INPUT, "an empty context: %s has no token to start with",
                               llm->name ? llm->name : "the model");
             goto done;
         }
+    }
+    *n_context = (int64_t)(front.n < whole.n ? front.n : whole.n);
+    if (first >= 0 && (whole.n == 0 || whole.ids[0] != first)) {
         TRY_GOTO(st, tokenizer_buf_push(out, first), done);
+        ++*n_context;
+    } else if (*n_context == 0) { /* the continuation begins with it */
         *n_context = 1;
-    } else {
-        *n_context = (int64_t)(front.n < whole.n ? front.n : whole.n);
     }
     for (size_t i = 0; i < whole.n; i++) TRY_GOTO(st, tokenizer_buf_push(out, whole.ids[i]), done);
 done:

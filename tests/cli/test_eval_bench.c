@@ -38,7 +38,11 @@ static void usage(void **state) {
     run_expect(EVAL("--tasks", "piqa", "--protocol", "loglik", "--templates", "t.json"), 2, NULL,
                "change nothing");
     run_expect(EVAL("--tasks", "mbpp", "--protocol", "loglik"), 2, NULL, "mbpp has no choices");
-    run_expect(EVAL("--tasks", "humaneval"), 4, NULL, "humaneval needs the code cage");
+    run_expect(EVAL("--tasks", "mbpp", "--samples", "3"), 2, NULL, "--samples 3 needs --temperature T");
+    run_expect(EVAL("--tasks", "piqa", "--temperature", "1"), 2, NULL, "are for mbpp and humaneval");
+    run_expect(EVAL("--tasks", "mytask", "--allow-unsandboxed-code"), 2, NULL, "are for benchmarks");
+    run_expect(EVAL("--tasks", "piqa", "--controls", "--t2l", "x", "--describe", "y"), 2, NULL,
+               "--controls on benchmarks needs --t2l CKPT and --descriptions FILE.json");
 }
 
 static void data(void **state) {

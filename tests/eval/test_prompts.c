@@ -2,6 +2,7 @@
  * the generative protocol by hand. */
 #include "tests/test_util.h"
 
+#include "eval/program.h"
 #include "eval/prompts.h"
 #include "eval/text.h"
 
@@ -153,15 +154,22 @@ static void generated(void **state) {
     assert_string_equal(chat.user, "Complete this Python function:\n```python\ndef f():\n```");
     assert_string_equal(chat.prefill, "```python\ndef f():\n");
     prompts_chat_free(&chat);
-    assert_ok(prompts_program(&text, code.benchmark, &code.items[0], (AnswerText){"    return 2xx", 12}));
+    size_t n;
+    assert_ok(program_make(&text, &n, code.benchmark, &code.items[0], (AnswerText){"    return 2xx", 12}));
     assert_string_equal(text, "def f():\n    return 2\ndef check(c): pass\ncheck(f)\n");
+    assert_int_equal(n, strlen(text));
     free(text);
     benchmark_free(&code);
     BenchmarkSet mbpp =
         parse("mbpp", "[{\"prompt\":\"Add.\",\"code\":\"c\",\"task_id\":602,\"test_imports\":[\"import re\"],"
                       "\"test_list\":[\"assert f\",\"assert g\"]}]");
-    assert_ok(prompts_program(&text, mbpp.benchmark, &mbpp.items[0], (AnswerText){"x = 1", 5}));
-    assert_string_equal(text, "import re\nx = 1\nassert f\nassert g\n");
+    assert_ok(program_make(&text, &n, mbpp.benchmark, &mbpp.items[0], (AnswerText){"x = 1", 5}));
+    assert_string_equal(text, "x = 1\nimport re\nassert f\nassert g\n");
+    free(text);
+    assert_ok(
+        program_make(&text, &n, mbpp.benchmark, &mbpp.items[0], (AnswerText){"x\0=", 3})); /* a NUL stays */
+    assert_int_equal(n, 32);
+    assert_memory_equal(text, "x\0=\nimport re\n", 14);
     free(text);
     benchmark_free(&mbpp);
     wordings_free(&w);

@@ -1,5 +1,7 @@
-/* t2l eval: the base model and every adapter side by side on task files, by exact match of greedy answers. */
+/* t2l eval: the base model and every adapter side by side: on task files by exact match of greedy answers, on
+ * the paper's benchmarks by their own rules (cli/eval_bench.h). */
 #include "cli/cli.h"
+#include "cli/eval_bench.h"
 #include "cli/lines.h"
 #include "cli/report.h"
 #include "cli/run.h"
@@ -12,15 +14,18 @@ enum { MADE_TOGETHER = 16 }; /* chosen: adapters the hypernetwork makes in one p
 
 typedef struct Given {
     char name[64];
+    char *said; /* owns: the description that made it; NULL: none did */
     LoraSet set;
     Arena mem; /* owns */
 } Given;
 
 typedef struct Eval {
-    const char *model, *t2l, *descriptions, *data, *tasks, *dir, *protocol;
+    const char *model, *t2l, *descriptions, *data, *tasks, *dir, *protocol, *templates, *bos;
     OptionList adapters, describe;
-    int64_t limit, max_tokens;
-    bool prompted, controls, heldout, per_task, natural;
+    int64_t limit, max_tokens, shots, samples;
+    double temperature;
+    bool bench; /* --tasks names benchmarks */
+    bool prompted, controls, heldout, per_task, natural, allow_unsandboxed;
 
     Loaded loaded; /* device and base model */
     T2l maker;
@@ -72,6 +77,8 @@ static Status add_described(Eval *e, const char *text) {
     Given *g = NULL;
     const HypernetConfig *c = &e->maker.info.hypernet;
     TRY(add_given(&g, e, text));
+    g->said = strdup(text);
+    if (!g->said) return status_error(E_ENV, "out of memory");
     TRY(t2l_adapters(&made, &e->maker, &text, 1));
     TRY(lora_to_adapter(&a, &made, 0, c->in, c->out, e->maker.info.lora_alpha));
     Status s = loaded_keep_adapter(&g->set, &g->mem, &a);
@@ -106,6 +113,12 @@ static Status name_tasks(Eval *e) {
     return OK;
 }
 
+/* --descriptions FILE.json on benchmarks: lists of texts a task, not a text a line. */
+static bool per_task_descriptions(const Eval *e) {
+    size_t n = e->descriptions ? strlen(e->descriptions) : 0;
+    return e->bench && n > 5 && strcmp(e->descriptions + n - 5, ".json") == 0;
+}
+
 static Status open_maker(Eval *e, const Cli *cli) {
     if (!e->t2l) return OK;
     AdapterShape shape = llm_adapter_shape(&e->loaded.llm.cfg);
@@ -114,7 +127,7 @@ static Status open_maker(Eval *e, const Cli *cli) {
     TRY(t2l_check_shape(&e->maker, &shape, e->model));
     if (t2l_is_onehot(&e->maker)) TRY(name_tasks(e));
     for (int i = 0; i < e->describe.n; i++) TRY(add_described(e, e->describe.item[i]));
-    return e->descriptions ? add_description_lines(e) : OK;
+    return e->descriptions && !per_task_descriptions(e) ? add_description_lines(e) : OK;
 }
 
 static Status make_arms(Eval *e) {
@@ -167,7 +180,7 @@ static cJSON *describe_run(const Eval *e) {
     cJSON_AddStringToObject(config, "protocol", e->protocol);
     if (e->t2l) cJSON_AddStringToObject(config, "t2l", e->t2l);
     cJSON_AddNumberToObject(config, "limit", (double)e->limit);
-    cJSON_AddNumberToObject(config, "max_new_tokens", (double)e->max_tokens);
+    cJSON_AddNumberToObject(config, "max_new_tokens", (double)(e->max_tokens ? e->max_tokens : 64));
     cJSON_AddStringToObject(config, "version", T2L_VERSION);
     return config;
 }
@@ -201,27 +214,97 @@ static Status evaluate(Eval *e, const Cli *cli) {
     return s;
 }
 
+static EvalBench bench_job(const Eval *e) {
+    EvalBench job = {.model = e->model,
+                     .tasks = e->tasks,
+                     .data = e->data,
+                     .dir = e->dir,
+                     .protocol = e->protocol,
+                     .templates = e->templates,
+                     .bos = e->bos,
+                     .t2l = e->t2l,
+                     .descriptions = per_task_descriptions(e) ? e->descriptions : NULL,
+                     .adapters = &e->adapters,
+                     .limit = e->limit,
+                     .max_tokens = e->max_tokens,
+                     .shots = e->shots,
+                     .samples = e->samples,
+                     .temperature = e->temperature,
+                     .prompted = e->prompted,
+                     .controls = e->controls,
+                     .allow_unsandboxed = e->allow_unsandboxed};
+    return job;
+}
+
+static Status evaluate_bench(Eval *e, const Cli *cli) {
+    EvalBench job = bench_job(e);
+    job.llm = &e->loaded.llm;
+    job.dev = &e->loaded.dev;
+    if (e->has_maker && job.descriptions) job.maker = &e->maker;
+    for (int i = 0; i < e->n_given; i++) {
+        Given *g = &e->given[i];
+        job.given[job.n_given++] = (BenchArm){g->said ? "t2l" : g->name, &g->set, 0, g->said, false};
+    }
+    return eval_bench(&job, cli);
+}
+
 static Status run(Eval *e, Cli *cli) {
-    TRY(load_tasks(e, cli));
+    EvalBench job = bench_job(e);
+    TRY(e->bench ? eval_bench_check(&job, cli) : load_tasks(e, cli));
     LoadedWant want = {.model = e->model};
     TRY(loaded_open(&e->loaded, cli, &want));
     Status s = OK;
     for (int i = 0; status_is_ok(s) && i < e->adapters.n; i++) s = add_adapter(e, e->adapters.item[i]);
     if (status_is_ok(s)) s = open_maker(e, cli);
-    if (status_is_ok(s)) s = make_arms(e);
-    if (status_is_ok(s)) s = evaluate(e, cli);
+    if (status_is_ok(s) && e->bench)
+        s = evaluate_bench(e, cli);
+    else if (status_is_ok(s)) {
+        s = make_arms(e);
+        if (status_is_ok(s)) s = evaluate(e, cli);
+    }
     if (e->has_maker) t2l_close(&e->maker);
-    for (int i = 0; i < e->n_given; i++) arena_free(&e->given[i].mem);
+    for (int i = 0; i < e->n_given; i++) {
+        arena_free(&e->given[i].mem);
+        free(e->given[i].said);
+    }
     loaded_close(&e->loaded);
     return s;
 }
 
-static Status check_flags(const Eval *e, const Cli *cli) {
+/* What only benchmarks have, and what they do not. */
+static Status check_bench(Eval *e) {
+    TRY(eval_bench_wanted(&e->bench, e->tasks));
+    if (!e->bench) {
+        if (strcmp(e->protocol, "generate") != 0 || e->templates || e->shots >= 0 ||
+            strcmp(e->bos, "template") != 0 || e->samples > 1 || e->temperature > 0 || e->allow_unsandboxed)
+            return status_error(
+                E_USAGE, "--protocol loglik, --templates, --shots, --bos, --samples, --temperature and "
+                         "--allow-unsandboxed-code are for benchmarks: --tasks arc_easy,...");
+        return OK;
+    }
+    if (e->shots < 0) e->shots = strcmp(e->protocol, "loglik") == 0 ? 5 : 0;
+    if (e->heldout || e->natural || e->per_task)
+        return status_error(E_USAGE,
+                            "--heldout, --natural and --per-task are for task files, not for benchmarks");
+    if (e->controls && !(e->t2l && per_task_descriptions(e)))
+        return status_error(E_USAGE,
+                            "--controls on benchmarks needs --t2l CKPT and --descriptions FILE.json: "
+                            "{task: [texts]}");
+    if (e->t2l && !e->describe.n && !e->descriptions)
+        return status_error(E_USAGE,
+                            "--t2l on benchmarks needs --describe TEXT or --descriptions FILE (lines, or "
+                            "FILE.json: lists of texts a task)");
+    return OK;
+}
+
+static Status check_flags(Eval *e, const Cli *cli) {
     TRY(cli_require(cli, "--model", e->model));
     TRY(cli_require(cli, "--data", e->data));
-    if (!e->t2l && (e->describe.n || e->descriptions))
+    TRY(check_bench(e));
+    bool told = e->prompted && per_task_descriptions(e); /* descriptions for the prompt alone */
+    if (!e->t2l && (e->describe.n || (e->descriptions && !told)))
         return status_error(E_USAGE, "--describe and --descriptions need --t2l CKPT");
-    if (e->controls && (!e->t2l || e->describe.n || e->descriptions))
+    if (e->controls && !e->bench && (!e->t2l || e->describe.n || e->descriptions))
         return status_error(E_USAGE, "--controls needs --t2l CKPT, without descriptions of yours");
     return OK;
 }
@@ -230,7 +313,9 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
     Eval *e = calloc(1, sizeof *e);
     if (!e) return status_error(E_ENV, "out of memory");
     e->protocol = "generate";
-    e->max_tokens = 64;
+    e->bos = "template";
+    e->shots = -1;
+    e->samples = 1;
     const Option options[] = {
         {.name = "--model",
          .kind = OPTION_STRING,
@@ -256,17 +341,18 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
          .kind = OPTION_STRING,
          .out = &e->descriptions,
          .value = "FILE",
-         .help = "an adapter from each line"},
+         .help = "an adapter from each line; on benchmarks FILE.json: {task: [texts]}"},
         {.name = "--data",
          .kind = OPTION_STRING,
          .out = &e->data,
          .value = "DIR",
-         .help = "task files, or t2l-mini/train, t2l-mini/heldout"},
+         .help = "task files, t2l-mini/train, t2l-mini/heldout, or a folder of arc_easy.jsonl, ..."},
         {.name = "--tasks",
          .kind = OPTION_STRING,
          .out = &e->tasks,
          .value = "A,B",
-         .help = "only these of them"},
+         .help = "only these of them; or benchmarks: arc_challenge, arc_easy, boolq, gsm8k, hellaswag, "
+                 "openbookqa, piqa, winogrande, humaneval, mbpp"},
         {.name = "--heldout",
          .kind = OPTION_SWITCH,
          .out = &e->heldout,
@@ -289,9 +375,45 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
         {.name = "--protocol",
          .kind = OPTION_CHOICE,
          .out = &e->protocol,
-         .choices = "generate",
+         .choices = "generate|loglik",
          .value = "P",
-         .help = "generate: greedy answers, exact match"},
+         .help = "generate: greedy answers; loglik: choices by their probability, as lm-evaluation-harness"},
+        {.name = "--shots",
+         .kind = OPTION_INT,
+         .out = &e->shots,
+         .max = 100,
+         .value = "N",
+         .help =
+             "solved examples in a benchmark's prompt, from <task>.train.jsonl (0; gsm8k with loglik: 5)"},
+        {.name = "--templates",
+         .kind = OPTION_STRING,
+         .out = &e->templates,
+         .value = "FILE",
+         .help = "a benchmark's prompts (default: templates.json in --data, else the built-in ones)"},
+        {.name = "--bos",
+         .kind = OPTION_CHOICE,
+         .out = &e->bos,
+         .choices = "template|double",
+         .value = "B",
+         .help = "double: one more beginning-of-sequence token before the chat template's"},
+        {.name = "--samples",
+         .kind = OPTION_INT,
+         .out = &e->samples,
+         .min = 1,
+         .max = 1000,
+         .value = "N",
+         .help = "programs an example, for pass@N (1); needs --temperature"},
+        {.name = "--temperature",
+         .kind = OPTION_FLOAT,
+         .out = &e->temperature,
+         .max = 100,
+         .value = "T",
+         .help = "programs are sampled (0: greedy)"},
+        {.name = "--allow-unsandboxed-code",
+         .kind = OPTION_SWITCH,
+         .out = &e->allow_unsandboxed,
+         .help =
+             "run a model's programs where the sandbox is not whole too (t2l doctor says what is missing)"},
         {.name = "--limit",
          .kind = OPTION_INT,
          .out = &e->limit,
@@ -304,13 +426,13 @@ Status cmd_eval(Cli *cli, int argc, char **argv) {
          .min = 1,
          .max = 1 << 20,
          .value = "N",
-         .help = "longest answer (64)"},
+         .help = "longest answer (64; benchmarks: 512)"},
         {.name = "--out",
          .letter = 'o',
          .kind = OPTION_STRING,
          .out = &e->dir,
          .value = "DIR",
-         .help = "write items.jsonl and results.json there"},
+         .help = "write items.jsonl and results.json there; the same benchmarks again go on with them"},
         {.kind = OPTION_END},
     };
     Status s = cli_parse(cli, argc, argv, options, 0, 0);

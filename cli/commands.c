@@ -38,12 +38,16 @@ static const Command commands[] = {
      "t2l generate --t2l runs/demo --text 'Translate to French.' -o fr",
      "Prints the folder of each: a LoRA adapter in PEFT's format.", cmd_generate},
     {"eval", "Adapters from words", "base model and adapters side by side on tasks",
-     "eval --model M [--adapter DIR]... [--t2l CKPT [--describe TEXT]...] --data DIR [--tasks A,B] [--limit "
-     "N] [-o DIR]",
+     "eval --model M [--adapter DIR]... [--t2l CKPT [--describe TEXT]...] --data DIR [--tasks A,B] "
+     "[--protocol generate|loglik] [--limit N] [-o DIR]",
      "t2l eval --model smollm2-135m-instruct --t2l runs/demo --data t2l-mini/heldout --heldout --limit 10",
      "Greedy answers, exact match with one of the task's outputs. With -o: items.jsonl and results.json, "
      "whole "
-     "answers and\nROUGE-1 and ROUGE-L.",
+     "answers and\nROUGE-1 and ROUGE-L.\n"
+     "With benchmarks in --tasks, DIR holds <task>.jsonl in the Hub's field names (or the original files): "
+     "accuracy by\nanswers behind the chat template, or by log-likelihood, for example\n"
+     "  t2l eval --model smollm2-135m-instruct --data DIR --tasks arc_easy,piqa --protocol loglik\n"
+     "Programs of mbpp and humaneval run in a cage. With -o, the same command goes on where one was stopped.",
      cmd_eval},
     {"inspect", "Adapters from words", "what is in a model, adapter, checkpoint, store or configuration",
      "inspect PATH", "t2l inspect configs/mistral-7b-L.json",

@@ -164,7 +164,7 @@ static Status advance(Run *r, int64_t count) {
     for (int64_t b = 0; b < count; b++) {
         const GenSlot *s = &g->slot[from + b];
         float u = r->opts.temperature > 0
-                      ? rng_unit(rng_at(r->opts.seed, (uint64_t)s->request, (uint64_t)s->n))
+                      ? rng_unit(rng_at(r->opts.seed, (uint64_t)(r->opts.first + s->request), (uint64_t)s->n))
                       : 0.0f;
         g->ids[b] = pick(g->logits + b * vocab, vocab, r->opts.temperature, u);
     }

@@ -45,6 +45,7 @@ typedef struct GenOpts {
     int64_t max_new_tokens; /* 0: 512 */
     float temperature;      /* 0: greedy, the smallest of equal tokens */
     uint64_t seed;
+    int64_t first;        /* number of the first request, where only the rest of a run is asked for */
     GenTokenFn *on_token; /* may be NULL */
     GenProgressFn *on_progress;
     void *ctx;                /* view; for both */

@@ -1,17 +1,14 @@
-/* The program that decides one item of a code benchmark: the model's code, then the item's tests. Lines of
- * the benchmark as published; what belongs to the answer is the caller's business. *out: heap string (owns).
- */
+/* The program that decides one example of a code benchmark: the answer's code, then the example's tests.
+ *   humaneval  prompt, code, test, check(entry point)                 (Chen et al. 2021)
+ *   mbpp       code, what its tests need, the assertions              (Austin et al. 2021)
+ * What mbpp's tests need stands behind the code: it may use what the code defines. */
 #ifndef T2L_EVAL_PROGRAM_H
 #define T2L_EVAL_PROGRAM_H
 
-#include "base/status.h"
+#include "data/benchmark.h"
+#include "eval/answers.h"
 
-/* HumanEval (Chen et al. 2021): the prompt, its completion, the test, a call of check(). */
-Status program_humaneval(char **out, const char *prompt, const char *completion, const char *test,
-                         const char *entry_point);
-/* MBPP (Austin et al. 2021): the code, then what its tests need (test_setup_code, or test_imports), then the
- * asserts. */
-Status program_mbpp(char **out, const char *code, const char *const *setup, int n_setup,
-                    const char *const *asserts, int n_asserts);
+/* *out owns: *n bytes and a NUL. */
+Status program_make(char **out, size_t *n, const Benchmark *b, const BenchmarkItem *it, AnswerText code);
 
 #endif

@@ -1,32 +1,13 @@
 /* Policy: requests are packed in their order until the budget of tokens is reached. Only rows that predict a
  * continuation token are projected to the vocabulary; the sums are in double. */
 #include "eval/score.h"
+#include "eval/text.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { DEFAULT_BATCH = 1024 };
-
-/* Python's str.rstrip() for ASCII and the white space of Unicode that UTF-8 texts hold: the length that
- * stays. */
-static size_t strip_end(const char *s, size_t n) {
-    static const char *const wide[] = {"\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe2\x80\x80",
-                                       "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83", "\xe2\x80\x84",
-                                       "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88",
-                                       "\xe2\x80\x89", "\xe2\x80\x8a", "\xe2\x80\xa8", "\xe2\x80\xa9",
-                                       "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
-    for (;;) {
-        size_t before = n;
-        while (n > 0 && (isspace((unsigned char)s[n - 1]) || (s[n - 1] >= 0x1c && s[n - 1] <= 0x1f))) n--;
-        for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
-            size_t len = strlen(wide[i]);
-            if (n >= len && memcmp(s + n - len, wide[i], len) == 0) n -= len;
-        }
-        if (n == before) return n;
-    }
-}
 
 Status score_encode(TokenBuf *out, int64_t *n_context, const Llm *llm, const char *context, size_t n_ctx,
                     const char *continuation, size_t n_cont) {
@@ -34,7 +15,7 @@ Status score_encode(TokenBuf *out, int64_t *n_context, const Llm *llm, const cha
         return status_error(E_INPUT, "%s: no tokenizer", llm->name ? llm->name : "the model");
     TokenizerOpts special = {true};
     TokenBuf whole = {0}, front = {0};
-    size_t kept = strip_end(context, n_ctx);
+    size_t kept = text_strip_end(context, n_ctx);
     char *text = malloc(n_ctx + n_cont + 1);
     if (!text) return status_error(E_ENV, "out of memory");
     memcpy(text, context, n_ctx);
@@ -42,17 +23,21 @@ Status score_encode(TokenBuf *out, int64_t *n_context, const Llm *llm, const cha
     Status st;
     TRY_GOTO(st, tokenizer_encode(llm->tokenizer, &front, text, kept, special), done);
     TRY_GOTO(st, tokenizer_encode(llm->tokenizer, &whole, text, n_ctx + n_cont, special), done);
-    if (front.n == 0) {
-        int32_t first = llm->cfg.bos >= 0 ? llm->cfg.bos : llm->cfg.n_eos > 0 ? llm->cfg.eos[0] : -1;
+    int32_t first = tokenizer_markers(llm->tokenizer).first;
+    if (front.n == 0 && first < 0) {
+        first = llm->cfg.bos >= 0 ? llm->cfg.bos : llm->cfg.n_eos > 0 ? llm->cfg.eos[0] : -1;
         if (first < 0) {
             st = status_error(E_INPUT, "an empty context: %s has no token to start with",
                               llm->name ? llm->name : "the model");
             goto done;
         }
+    }
+    *n_context = (int64_t)(front.n < whole.n ? front.n : whole.n);
+    if (first >= 0 && (whole.n == 0 || whole.ids[0] != first)) {
         TRY_GOTO(st, tokenizer_buf_push(out, first), done);
+        ++*n_context;
+    } else if (*n_context == 0) { /* the continuation begins with it */
         *n_context = 1;
-    } else {
-        *n_context = (int64_t)(front.n < whole.n ? front.n : whole.n);
     }
     for (size_t i = 0; i < whole.n; i++) TRY_GOTO(st, tokenizer_buf_push(out, whole.ids[i]), done);
 done:
@@ -119,18 +104,30 @@ static void run_bind(Run *r) {
     r->argmax = arena_i32(&r->mem, n);
 }
 
+/* Whether the batch's last sequence is what this request feeds: continuations of one token after the same
+ * context share it. */
+static bool is_last(const LlmBatch *b, const ScoreRequest *q, Span s) {
+    if (b->n_seqs == 0) return false;
+    int32_t first = b->cu_seqlens[b->n_seqs - 1];
+    return b->n_tokens - first == s.n && b->adapter[b->n_seqs - 1] == q->adapter &&
+           memcmp(b->ids + first, q->tokens + s.from, (size_t)s.n * sizeof *b->ids) == 0;
+}
+
 static void add(LlmBatch *b, const ScoreRequest *q, Span s) {
-    b->cu_seqlens[b->n_seqs] = (int32_t)b->n_tokens;
-    b->adapter[b->n_seqs] = q->adapter;
-    memcpy(b->ids + b->n_tokens, q->tokens + s.from, (size_t)s.n * sizeof *b->ids);
-    for (int64_t i = 0; i < s.n; i++) b->pos[b->n_tokens + i] = (int32_t)i;
+    if (!is_last(b, q, s)) {
+        b->cu_seqlens[b->n_seqs] = (int32_t)b->n_tokens;
+        b->adapter[b->n_seqs] = q->adapter;
+        memcpy(b->ids + b->n_tokens, q->tokens + s.from, (size_t)s.n * sizeof *b->ids);
+        for (int64_t i = 0; i < s.n; i++) b->pos[b->n_tokens + i] = (int32_t)i;
+        b->n_tokens += s.n;
+        b->cu_seqlens[++b->n_seqs] = (int32_t)b->n_tokens;
+    }
+    int64_t end = b->n_tokens;
     for (int64_t i = s.n - s.n_cont; i < s.n; i++) {
-        b->row[b->n_rows] = (int32_t)(b->n_tokens + i);
+        b->row[b->n_rows] = (int32_t)(end - s.n + i);
         b->label[b->n_rows] = q->tokens[s.from + i + 1];
         b->weight[b->n_rows++] = 1.0f;
     }
-    b->n_tokens += s.n;
-    b->cu_seqlens[++b->n_seqs] = (int32_t)b->n_tokens;
 }
 
 /* The packed batch, whose sequences are the requests first, first+1, ... that are not empty. */
@@ -173,7 +170,8 @@ static Status run_all(Run *r, ScoreResult *results, const ScoreRequest *requests
         for (; i < n; i++) {
             Span s = span_of(&requests[i], r->llm->cfg.max_positions);
             if (s.n_cont == 0) continue;
-            if (r->batch.n_seqs > 0 && r->batch.n_tokens + s.n > budget) break;
+            bool fits = is_last(&r->batch, &requests[i], s) || r->batch.n_tokens + s.n <= budget;
+            if (r->batch.n_seqs > 0 && (!fits || r->batch.n_rows + s.n_cont > r->acts.max_rows)) break;
             add(&r->batch, &requests[i], s);
         }
         TRY(run_batch(r, results, requests, first, i));

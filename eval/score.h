@@ -1,6 +1,7 @@
 /* Log-likelihood of continuations, as EleutherAI's lm-evaluation-harness computes it: the sum over the
- * continuation's tokens of log softmax(logits)[token], no chat template, no token added. Requests are packed
- * without padding up to a budget of tokens; full logits never exist. A result does not depend on the batch.
+ * continuation's tokens of log softmax(logits)[token], no chat template. Requests are packed
+ * without padding up to a budget of tokens; neighbours that feed the same tokens are computed once. Full
+ * logits never exist. A result does not depend on the batch.
  */
 #ifndef T2L_EVAL_SCORE_H
 #define T2L_EVAL_SCORE_H

@@ -1,5 +1,6 @@
 /* Percentages with two decimals in files, one in tables; arms in the report's order. */
 #include "eval/summary.h"
+#include "eval/table.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -81,43 +82,15 @@ Status summary_results(cJSON **out, const ExactReport *r, cJSON *config) {
 
 /* ---- the table ---- */
 
-enum { CELL = 64 };
-
-typedef struct Table {
-    char (*cells)[CELL]; /* owns; rows * cols */
-    int64_t rows, cap;
-    int cols;
-    bool failed;
-} Table;
-
-static char *cell(Table *t, int col) {
-    return t->cells[(t->rows - 1) * t->cols + col];
-}
-
-static bool new_row(Table *t, const char *name) {
-    if (t->rows == t->cap) {
-        int64_t cap = t->cap ? 2 * t->cap : 64;
-        void *grown = realloc(t->cells, (size_t)cap * (size_t)t->cols * CELL);
-        t->failed = t->failed || !grown;
-        if (!grown) return false;
-        t->cells = grown;
-        t->cap = cap;
-    }
-    t->rows++;
-    for (int c = 0; c < t->cols; c++) cell(t, c)[0] = 0;
-    snprintf(cell(t, 0), CELL, "%s", name);
-    return true;
-}
-
 /* error: with the standard error where there is more than one task. */
 static void put_mean(Table *t, const ExactReport *r, bool heldout, const char *group, bool error) {
     for (int a = 0; a < r->n_arms; a++) {
         ExactMean m = exact_mean(r, a, heldout, group);
         if (m.n_tasks == 0) continue;
         if (m.n_tasks > 1 && error)
-            snprintf(cell(t, 2 + a), CELL, "%.1f ± %.1f", 100 * m.mean, 100 * m.error);
+            snprintf(table_cell(t, 2 + a), TABLE_CELL, "%.1f ± %.1f", 100 * m.mean, 100 * m.error);
         else
-            snprintf(cell(t, 2 + a), CELL, "%.1f", 100 * m.mean);
+            snprintf(table_cell(t, 2 + a), TABLE_CELL, "%.1f", 100 * m.mean);
     }
 }
 
@@ -131,14 +104,14 @@ static int64_t tasks_in(const ExactReport *r, bool heldout, const char *group) {
 static void add_tasks(Table *t, const ExactReport *r, bool heldout) {
     for (int64_t i = 0; i < r->n_rows; i++) {
         const ExactRow *row = &r->rows[i];
-        if (row->heldout != heldout || !new_row(t, row->task->name)) continue;
+        if (row->heldout != heldout || !table_row(t, row->task->name)) continue;
         if (heldout && row->task->kind[0])
-            snprintf(cell(t, 1), CELL, "%s", row->task->kind);
+            snprintf(table_cell(t, 1), TABLE_CELL, "%s", row->task->kind);
         else
-            snprintf(cell(t, 1), CELL, "%s", heldout ? "held out" : "seen");
+            snprintf(table_cell(t, 1), TABLE_CELL, "%s", heldout ? "held out" : "seen");
         for (int a = 0; a < r->n_arms; a++)
             if (row->by[a].n > 0)
-                snprintf(cell(t, 2 + a), CELL, "%.0f",
+                snprintf(table_cell(t, 2 + a), TABLE_CELL, "%.0f",
                          100.0 * (double)row->by[a].correct / (double)row->by[a].n);
     }
 }
@@ -150,21 +123,21 @@ static void add_families(Table *t, const ExactReport *r) {
         for (int64_t k = 0; k < i; k++)
             before = before || (!r->rows[k].heldout && strcmp(r->rows[k].family, row->family) == 0);
         if (before) continue;
-        char name[CELL];
+        char name[TABLE_CELL];
         snprintf(name, sizeof name, "%.40s (%lld)", row->family[0] ? row->family : "seen tasks",
                  (long long)tasks_in(r, false, row->family));
-        if (!new_row(t, name)) return;
-        snprintf(cell(t, 1), CELL, "seen");
+        if (!table_row(t, name)) return;
+        snprintf(table_cell(t, 1), TABLE_CELL, "seen");
         put_mean(t, r, false, row->family, false);
     }
 }
 
 static void add_mean(Table *t, const ExactReport *r, bool heldout, const char *group) {
-    char name[CELL];
+    char name[TABLE_CELL];
     int64_t n = tasks_in(r, heldout, group);
     snprintf(name, sizeof name, "**mean of %lld %s%s%.16s**", (long long)n,
              heldout ? "held-out tasks" : "seen tasks", group ? ", " : "", group ? group : "");
-    if (n > 0 && new_row(t, name)) put_mean(t, r, heldout, group, true);
+    if (n > 0 && table_row(t, name)) put_mean(t, r, heldout, group, true);
 }
 
 /* The mean of the set; of held-out tasks also a mean a kind. */
@@ -181,11 +154,11 @@ static void add_means(Table *t, const ExactReport *r, bool heldout) {
 
 /* ROUGE-1 / ROUGE-L in percent, the mean over a set's tasks. */
 static void add_rouge(Table *t, const ExactReport *r, bool heldout) {
-    char name[CELL];
+    char name[TABLE_CELL];
     int64_t n = tasks_in(r, heldout, NULL);
     snprintf(name, sizeof name, "ROUGE-1 / ROUGE-L, mean of %lld %s", (long long)n,
              heldout ? "held-out tasks" : "seen tasks");
-    if (!r->rouge || n == 0 || !new_row(t, name)) return;
+    if (!r->rouge || n == 0 || !table_row(t, name)) return;
     for (int a = 0; a < r->n_arms; a++) {
         double r1 = 0, rl = 0;
         int64_t with = 0;
@@ -197,53 +170,17 @@ static void add_rouge(Table *t, const ExactReport *r, bool heldout) {
             with++;
         }
         if (with > 0)
-            snprintf(cell(t, 2 + a), CELL, "%.1f / %.1f", 100 * r1 / (double)with, 100 * rl / (double)with);
-    }
-}
-
-/* Columns on a terminal: bytes that do not continue a character. */
-static int width(const char *s) {
-    int n = 0;
-    for (; *s; s++) n += ((unsigned char)*s & 0xc0) != 0x80;
-    return n;
-}
-
-static void print_row(FILE *f, const Table *t, int64_t row, const int *widths) {
-    for (int c = 0; c < t->cols; c++) {
-        const char *s = t->cells[row * t->cols + c];
-        int pad = widths[c] - width(s);
-        if (c < 2)
-            fprintf(f, "| %s%*s ", s, pad, "");
-        else
-            fprintf(f, "| %*s%s ", pad, "", s);
-    }
-    fputs("|\n", f);
-}
-
-static void print_table(FILE *f, const Table *t) {
-    int widths[EXACT_MAX_ARMS + 2] = {0};
-    for (int64_t r = 0; r < t->rows; r++)
-        for (int c = 0; c < t->cols; c++) {
-            int w = width(t->cells[r * t->cols + c]);
-            if (w > widths[c]) widths[c] = w;
-        }
-    for (int64_t r = 0; r < t->rows; r++) {
-        print_row(f, t, r, widths);
-        if (r > 0) continue;
-        for (int c = 0; c < t->cols; c++) {
-            fputc('|', f);
-            for (int i = 0; i < widths[c] + 1; i++) fputc('-', f);
-            fputc(c < 2 ? '-' : ':', f);
-        }
-        fputs("|\n", f);
+            snprintf(table_cell(t, 2 + a), TABLE_CELL, "%.1f / %.1f", 100 * r1 / (double)with,
+                     100 * rl / (double)with);
     }
 }
 
 Status summary_table(char **out, const ExactReport *r, SummaryTableOpts opts) {
-    Table t = {NULL, 0, 0, r->n_arms + 2, false};
-    if (new_row(&t, "exact match, %")) {
-        snprintf(cell(&t, 1), CELL, "set");
-        for (int a = 0; a < r->n_arms; a++) snprintf(cell(&t, 2 + a), CELL, "%.60s", r->arms[a].title);
+    Table t = {.cols = r->n_arms + 2, .left = 2};
+    if (table_row(&t, "exact match, %")) {
+        snprintf(table_cell(&t, 1), TABLE_CELL, "set");
+        for (int a = 0; a < r->n_arms; a++)
+            snprintf(table_cell(&t, 2 + a), TABLE_CELL, "%.60s", r->arms[a].title);
     }
     if (opts.per_task)
         add_tasks(&t, r, false);
@@ -254,19 +191,5 @@ Status summary_table(char **out, const ExactReport *r, SummaryTableOpts opts) {
     add_means(&t, r, true);
     add_rouge(&t, r, false);
     add_rouge(&t, r, true);
-    size_t n = 0;
-    char *text = NULL;
-    FILE *f = t.failed ? NULL : open_memstream(&text, &n);
-    Status st = f ? OK : no_memory();
-    if (f) {
-        print_table(f, &t);
-        bool bad = ferror(f) != 0;
-        if (fclose(f) != 0 || bad || !text) st = no_memory();
-    }
-    free(t.cells);
-    if (status_is_ok(st))
-        *out = text;
-    else
-        free(text);
-    return st;
+    return table_finish(out, &t);
 }

@@ -5,6 +5,7 @@
 #include "tests/small.h"
 
 #include <cjson/cJSON.h>
+#include <sys/stat.h>
 
 #define MODEL "smollm2-135m-instruct"
 #define ENCODER "minilm-l6-v2"
@@ -146,6 +147,85 @@ static void test_embed(void **state) {
     "name=tiny", "data.tasks=tasks", "data.max_tokens=64", "train.batch_tasks=2", "hypernet.latent=16", \
         "hypernet.head=32", "hypernet.size=S", "train.log_every=1", "-q"
 
+static void write_text(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int count_lines(const char *path) {
+    FILE *f = fopen(path, "r");
+    int lines = 0;
+    assert_non_null(f);
+    for (int c; (c = fgetc(f)) != EOF;) lines += c == '\n';
+    fclose(f);
+    return lines;
+}
+
+#define LOGLIK(...)                                                                                         \
+    RUN("eval", "-q", "--model", MODEL, "--t2l", "runs/tiny", "--describe", "Pick one.", "--data", "bench", \
+        "--tasks", "piqa", "--protocol", "loglik", "-o", "b2", __VA_ARGS__)
+
+/* Stopped in the middle of its third line; finished; asked for something else. */
+static void check_going_on(void) {
+    assert_int_equal(rename("b2/items.jsonl", "b2/items.jsonl.part"), 0);
+    FILE *f = fopen("b2/items.jsonl.part", "r+");
+    assert_non_null(f);
+    int at = 0, lines = 0;
+    for (int c; lines < 2 && (c = fgetc(f)) != EOF; at++) lines += c == '\n';
+    assert_int_equal(ftruncate(fileno(f), at + 9), 0);
+    fclose(f);
+    run_expect(LOGLIK("--json"), 0, "\"items_of_earlier_runs\":2", NULL);
+    assert_int_equal(count_lines("b2/items.jsonl"), 4);
+    run_expect(LOGLIK("--json"), 0, "\"items_of_earlier_runs\":4", NULL);
+    assert_int_equal(count_lines("b2/items.jsonl"), 4);
+    run_expect(LOGLIK("--limit", "1"), 3, NULL,
+               "b2/eval.json: holds an evaluation with limit 0, this one has 1");
+    write_text("bench/piqa.jsonl", "{\"goal\":\"a\",\"sol1\":\"b\",\"sol2\":\"c\",\"label\":0}\n");
+    run_expect(LOGLIK("--json"), 3, NULL, "b2/eval.json: holds an evaluation with sha256");
+    assert_int_equal(unlink("b2/eval.json"), 0);
+    run_expect(LOGLIK("--json"), 3, NULL, "no eval.json");
+}
+
+/* Base, a given adapter, two descriptions' adapters with their controls and the descriptions in the prompt,
+ * side by side; an evaluation goes on; programs are run. */
+static void test_benchmarks(void) {
+    assert_int_equal(mkdir("bench", 0700), 0);
+    write_text("bench/piqa.jsonl",
+               "{\"goal\":\"boil an egg\",\"sol1\":\"in water\",\"sol2\":\"in sand\",\"label\":0}\n"
+               "{\"goal\":\"dry hair\",\"sol1\":\"with soup\",\"sol2\":\"with a towel\",\"label\":1}\n");
+    write_text("texts.json",
+               "{\"piqa\":[\"Choose what works.\",\"Pick one.\"],\"boolq\":[\"Say whether it is so.\"]}");
+    Ran arms = RUN("eval", "-q", "--model", MODEL, "--adapter", "sorter", "--t2l", "runs/tiny",
+                   "--descriptions", "texts.json", "--prompted", "--controls", "--data", "bench", "--tasks",
+                   "piqa", "-o", "b1", "--json");
+    if (arms.code) fail_msg("%s", arms.err);
+    static const char *const names[] = {"\"base\":",   "\"prompted\":", "\"sorter\":",       "\"t2l\":",
+                                        "\"random\":", "\"other\":",    "\"descriptions\":2"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strstr(arms.out, names[i])) fail_msg("no %s in %s", names[i], arms.out);
+    run_free(&arms);
+    assert_int_equal(count_lines("b1/items.jsonl"), 2 * (1 + 2 + 1 + 2 + 2 + 1));
+    Ran loglik = LOGLIK("--threads", "1");
+    if (loglik.code) fail_msg("%s", loglik.err);
+    assert_non_null(strstr(loglik.out, "| base "));
+    assert_non_null(strstr(loglik.out, "2 (1838)"));
+    run_free(&loglik);
+    assert_int_equal(count_lines("b2/items.jsonl"), 4);
+    assert_int_equal(access("b2/report.md", R_OK) | access("b1/results.json", R_OK), 0);
+    check_going_on();
+    write_text("bench/humaneval.jsonl",
+               "{\"task_id\":\"a\",\"prompt\":\"def f():\\n\",\"entry_point\":\"f\",\"test\":\"def "
+               "check(c): assert c() == 1\",\"canonical_solution\":\"    return 1\"}\n");
+    run_expect(RUN("eval", "-q", "--model", MODEL, "--data", "bench", "--tasks", "humaneval", "--max-tokens",
+                   "3", "--allow-unsandboxed-code", "-o", "b3"),
+               0, "Programs ran in: ", NULL);
+    run_expect(RUN("eval", "-q", "--model", MODEL, "--data", "bench", "--tasks", "humaneval", "--max-tokens",
+                   "3", "--allow-unsandboxed-code", "--samples", "2", "--temperature", "1", "--json"),
+               0, "\"pass@k\":", NULL);
+}
+
 /* From training to an adapter that is used; the described and the written adapter answer alike. */
 static void test_run(void **state) {
     (void)state;
@@ -176,6 +256,7 @@ static void test_run(void **state) {
     assert_int_equal(access("out/results.json", R_OK), 0);
     assert_int_not_equal(access("out/items.jsonl.part", R_OK), 0);
     run_expect(RUN("eval", "--model", MODEL, "--data", "tasks", "--tasks", "nosuch"), 2, NULL, "nosuch");
+    test_benchmarks();
 }
 
 static bool has_models(void) {

@@ -3,9 +3,8 @@
  * Where bubblewrap cannot work (inside some containers) the tests of the whole cage are skipped, loudly, and
  * the program ends with 77; those of the limits that hold without it run everywhere. */
 #include "tests/test_util.h"
-#include "base/json.h"
-#include "eval/cage.h"
-#include "eval/program.h"
+#include "base/file.h"
+#include "eval/bench_run.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -530,96 +529,98 @@ static double seconds_now(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static Status humaneval_item(char **out, const cJSON *row, const char *where) {
-    const char *prompt, *solution, *test, *entry;
-    TRY(json_get_string(&prompt, row, "prompt", where));
-    TRY(json_get_string(&solution, row, "canonical_solution", where));
-    TRY(json_get_string(&test, row, "test", where));
-    TRY(json_get_string(&entry, row, "entry_point", where));
-    return program_humaneval(out, prompt, solution, test, entry);
-}
-
-static Status mbpp_item(char **out, const cJSON *row, const char *where) {
-    const char *code, *setup, *asserts[16];
-    const cJSON *list, *item;
-    int n = 0;
-    TRY(json_get_string(&code, row, "code", where));
-    TRY(json_get_string(&setup, row, "test_setup_code", where));
-    TRY(json_get_array(&list, row, "test_list", where));
-    cJSON_ArrayForEach(item, list) if (n < COUNT_OF(asserts)) asserts[n++] = item->valuestring;
-    return program_mbpp(out, code, &setup, 1, asserts, n);
-}
-
-/* All published solutions pass, and none once its last line is a false assertion. */
-static void check_solutions(const char *name, int n_rows, Status item(char **, const cJSON *, const char *)) {
+/* The published solutions as answers, through the scoring of the benchmark: every one passes, and none that
+ * ends in a false assertion. */
+static void check_solutions(const char *name) {
     const char *shared = getenv("T2L_SHARED");
-    char path[PATH_MAX];
-    snprintf(path, sizeof path, "%s/data/eval/%s.jsonl", shared && *shared ? shared : TEST_ROOT "/../shared",
-             name);
-    FILE *f = fopen(path, "r");
-    if (!f) {
-        print_message("SKIPPED: %s is not there (set T2L_SHARED)\n", path);
+    char dir[PATH_MAX];
+    snprintf(dir, sizeof dir, "%s/data/eval", shared && *shared ? shared : TEST_ROOT "/../shared");
+    if (!file_is_dir(dir)) {
+        print_message("SKIPPED: %s is not there (set T2L_SHARED)\n", dir);
         skip();
     }
-    char *line = NULL;
-    size_t cap = 0;
-    ssize_t length;
-    int n = 0;
-    CageProgram *programs = test_alloc((size_t)n_rows * sizeof *programs);
-    CageOutcome *out = test_alloc((size_t)n_rows * sizeof *out);
-    while ((length = getline(&line, &cap, f)) > 0 && n < n_rows) {
-        cJSON *row;
-        char *text;
-        assert_ok(json_parse(&row, line, (size_t)length, path));
-        assert_ok(item(&text, row, path));
-        programs[n++] = (CageProgram){text, strlen(text)};
-        cJSON_Delete(row);
-    }
-    free(line);
-    fclose(f);
-    assert_int_equal(n, n_rows);
+    BenchmarkSet set;
+    assert_ok(benchmark_load(&set, benchmark_find(name), dir, "", 0));
+    int64_t n = set.n;
     Cage c = cage;
     c.opts.cpu_s = 30;
     c.opts.wall_s = 120;
+    BenchRow row = {.benchmark = set.benchmark, .n = n, .score = test_f64(n)};
+    BenchRun r = {.set = &set, .row = &row, .opts = {.cage = &c}};
+    AnswerText *answer = test_alloc((size_t)n * sizeof *answer);
+    CageOutcome *out = test_alloc((size_t)n * sizeof *out);
+    for (int64_t i = 0; i < n; i++) {
+        char *text;
+        int length = asprintf(&text, "%s\n```\nThis is what was asked for.", set.items[i].target);
+        assert_true(length > 0);
+        answer[i] = (AnswerText){text, (size_t)length};
+    }
     double start = seconds_now();
-    assert_ok(cage_run(&c, out, programs, n, NULL, NULL));
+    assert_ok(bench_code(out, &r, answer, true));
     double took = seconds_now() - start;
     int passed = 0, slowest = 0;
     for (int i = 0; i < n; i++) {
-        if (out[i].verdict != CAGE_PASSED)
+        if (row.score[i] != 1)
             print_message("%s line %d: %s (%s)\n", name, i, cage_verdict_name(out[i].verdict), out[i].reason);
-        passed += out[i].verdict == CAGE_PASSED;
+        passed += row.score[i] == 1;
         if (out[i].seconds > out[slowest].seconds) slowest = i;
-        free((char *)programs[i].text);
     }
     print_message("%s: %d of %d passed, %.1f programs/s with %d workers, the slowest (line %d) %.2f s\n",
-                  name, passed, n, n / took, cage.opts.n_workers, slowest, out[slowest].seconds);
-    free(programs);
+                  name, passed, (int)n, (double)n / took, cage.opts.n_workers, slowest, out[slowest].seconds);
+    assert_int_equal(passed, n);
+    set.n = 8; /* wrong ones */
+    for (int i = 0; i < set.n; i++) {
+        char *text;
+        int length = asprintf(&text, "%s\n%sassert False\n```", set.items[i].target, i % 2 ? "\n" : "raise ");
+        assert_true(length > 0);
+        free((char *)answer[i].at);
+        answer[i] = (AnswerText){text, (size_t)length};
+    }
+    assert_ok(bench_code(out, &r, answer, true));
+    for (int i = 0; i < set.n; i++) assert_true(row.score[i] == 0 && out[i].reason[0]);
+    set.n = n;
+    for (int i = 0; i < n; i++) free((char *)answer[i].at);
+    free(answer);
     free(out);
-    assert_int_equal(passed, n_rows);
+    free(row.score);
+    benchmark_free(&set);
 }
 
 static void test_humaneval(void **state) {
     (void)state;
-    check_solutions("humaneval", 164, humaneval_item);
+    check_solutions("humaneval");
 }
 
 static void test_mbpp(void **state) {
     (void)state;
-    check_solutions("mbpp", 974, mbpp_item);
+    check_solutions("mbpp");
 }
 
-static void test_programs(void **state) {
+/* Several answers an example: pass@1 is the part that passed, pass@k whether any did. */
+static void test_samples(void **state) {
     (void)state;
-    static const char *const setup[] = {"import math", "import re"}, *const asserts[] = {"assert f(1)",
-                                                                                         "assert g()"};
-    char *text;
-    assert_ok(program_mbpp(&text, "def f(x): pass", setup, 2, asserts, 2));
-    assert_string_equal(text, "def f(x): pass\nimport math\nimport re\nassert f(1)\nassert g()\n");
-    free(text);
-    assert_ok(program_humaneval(&text, "def f():\n", "    pass", "def check(c): pass", "f"));
-    assert_string_equal(text, "def f():\n    pass\ndef check(c): pass\ncheck(f)\n");
-    free(text);
+    char text[] =
+        "[{\"prompt\":\"a\",\"code\":\"c\",\"task_id\":1,\"test_imports\":[],\"test_list\":[\"assert x == "
+        "1\"]},{\"prompt\":\"a\",\"code\":\"c\",\"task_id\":2,\"test_imports\":[],\"test_list\":[\"assert x "
+        "== "
+        "2\"]},{\"prompt\":\"a\",\"code\":\"c\",\"task_id\":3,\"test_imports\":[],\"test_list\":[\"assert x "
+        "== "
+        "3\"]}]";
+    static const char *const said[] = {"x = 1", "x = 1\n```", "x = 1", "x = 1", "x = 2",
+                                       "y",     "",           "x = 1", "3"};
+    BenchmarkSet set;
+    assert_ok(benchmark_parse(&set, benchmark_find("mbpp"), text, strlen(text), NULL, "f", 0));
+    double score[3], second[3];
+    BenchRow row = {.benchmark = set.benchmark, .n = 3, .score = score, .second = second};
+    BenchRun r = {.set = &set, .row = &row, .opts = {.cage = &cage, .samples = 3}};
+    AnswerText answer[9];
+    CageOutcome out[9];
+    for (int i = 0; i < 9; i++) answer[i] = (AnswerText){said[i], strlen(said[i])};
+    assert_ok(bench_code(out, &r, answer, true));
+    assert_true(score[0] == 1 && second[0] == 1);
+    assert_true(score[1] == 1.0 / 3 && second[1] == 1);
+    assert_true(score[2] == 0 && second[2] == 0);
+    benchmark_free(&set);
 }
 
 /* ---- without bubblewrap ---- */
@@ -670,9 +671,9 @@ int main(void) {
         cmocka_unit_test(test_parent_dies),
         cmocka_unit_test(test_humaneval),
         cmocka_unit_test(test_mbpp),
+        cmocka_unit_test(test_samples),
     };
     const struct CMUnitTest uncaged[] = {
-        cmocka_unit_test(test_programs),
         cmocka_unit_test(test_refusal),
         cmocka_unit_test_prestate(test_exhaust, &bare),
         cmocka_unit_test_prestate(test_processes, &bare),

@@ -162,6 +162,19 @@ static void encoding(void **state) {
     t->llm.cfg.n_eos = 0;
     assert_fails(score_encode(&b, &n, &t->llm, "", 0, "!", 1), E_INPUT, "empty context");
     t->llm.cfg = saved;
+    Tokenizer *plain = t->llm.tokenizer; /* one that puts bos in front of every text, unless it is there */
+    t->llm.tokenizer = tiny_tokenizer_of(true);
+    check_split(t, "ab", " cd", 3, 6);
+    check_split(t, "", "cd", 1, 3);
+    check_split(t, "  ", "cd", 1, 5);
+    check_split(t, "<|im_start|>ab", "c", 3, 4);
+    check_split(t, "", "<|im_start|>c", 1, 2);
+    check_split(t, "ab", "", 3, 3);
+    b.n = 0;
+    assert_ok(score_encode(&b, &n, &t->llm, "a", 1, "!", 1));
+    assert_int_equal(b.ids[0], 1);
+    tokenizer_free(t->llm.tokenizer);
+    t->llm.tokenizer = plain;
     tokenizer_buf_free(&b);
 }
 

@@ -16,7 +16,8 @@ typedef struct Tiny {
     LoraSet loras; /* the three golden ones */
 } Tiny;
 
-TEST_FN Tokenizer *tiny_tokenizer(void) {
+/* add_bos: its own software puts bos in front of every text. */
+TEST_FN Tokenizer *tiny_tokenizer_of(bool add_bos) {
     static const char *const special[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>", "\xc4\x8a",
                                           "\xc4\xa0"};
     const char *tokens[TINY_VOCAB];
@@ -36,10 +37,15 @@ TEST_FN Tokenizer *tiny_tokenizer(void) {
                         .token_lens = lens,
                         .types = types,
                         .bos = 1,
-                        .eos = TINY_EOS};
+                        .eos = TINY_EOS,
+                        .add_bos = add_bos};
     Tokenizer *t;
     assert_ok(tokenizer_from_vocab(&t, &v, "tiny"));
     return t;
+}
+
+TEST_FN Tokenizer *tiny_tokenizer(void) {
+    return tiny_tokenizer_of(false);
 }
 
 static void tiny_read(const SafeTensors *golden, float *dst, int64_t n, const char *name) {

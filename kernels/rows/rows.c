@@ -1,0 +1,11 @@
+#include "kernels/rows/rows.h"
+#include "kernels/ops.h"
+
+Status rows_put(Device *dev, Tensor y, Tensor x, const int32_t *at) {
+    CHECK(y.ndim == 2 && x.ndim == 2 && x.dim[1] == y.dim[1], "rows_put: y [%lld,%lld], x [%lld,%lld]",
+          (long long)y.dim[0], (long long)y.dim[1], (long long)x.dim[0], (long long)x.dim[1]);
+    CHECK(y.dtype == x.dtype && (x.dtype == DT_F32 || x.dtype == DT_BF16), "rows_put: y %s, x %s",
+          dtype_name(y.dtype), dtype_name(x.dtype));
+    CHECK(y.device == dev->kind && x.device == dev->kind, "rows_put: y or x is on another device");
+    return dev->ops->rows_put(dev, y.data, y.ld, y.dim[0], x.data, x.ld, x.dtype, at, x.dim[0], x.dim[1]);
+}

@@ -49,7 +49,9 @@
     X(rope_table)       \
     X(rope_fwd)         \
     X(rope_bwd)         \
+    X(rows_penalty)     \
     X(rows_put)         \
+    X(rows_sum)         \
     X(silu_dropout_fwd) \
     X(silu_dropout_bwd) \
     X(softcap_fwd)

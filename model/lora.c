@@ -1,5 +1,7 @@
 #include "model/lora.h"
 
+#include "kernels/ops.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,39 +14,13 @@ LoraView lora_layer(LoraView v, int64_t layer, int64_t n_layers) {
     return v;
 }
 
-/* Sum of squares of one matrix [rows, columns] in double, in order; g += slope * x (g NULL: not wanted). */
-static double penalise(float *g, const float *x, int64_t ld, int64_t rows, int64_t columns, float slope) {
-    double sum = 0;
-    for (int64_t i = 0; i < rows; i++) {
-        const float *xr = x + i * ld;
-        double part[8] = {0}; /* eight fixed partial sums */
-        int64_t whole = columns - columns % 8;
-        for (int64_t j = 0; j < whole; j += 8)
-            for (int k = 0; k < 8; k++) part[k] += (double)xr[j + k] * (double)xr[j + k];
-        for (int64_t j = whole; j < columns; j++) part[j - whole] += (double)xr[j] * (double)xr[j];
-        for (int k = 0; k < 8; k++) sum += part[k];
-        if (!g) continue;
-        float *gr = g + i * ld;
-#pragma omp simd
-        for (int64_t j = 0; j < columns; j++) gr[j] += slope * xr[j];
-    }
-    return sum;
-}
-
-/* weight * mean of squares over n_items matrices; items in groups, each item's sum by one thread. */
-static double penalise_all(Device *dev, float *g, const float *x, int64_t stride, int64_t ld, int64_t n_items,
-                           int64_t rows, int64_t columns, double weight) {
-    enum { GROUP = 256 };
-    double each[GROUP], total = 0, per = weight / ((double)n_items * (double)rows * (double)columns);
-    for (int64_t from = 0; from < n_items; from += GROUP) {
-        int64_t n = n_items - from < GROUP ? n_items - from : GROUP;
-#pragma omp parallel for num_threads(dev->n_threads) schedule(static)
-        for (int64_t i = 0; i < n; i++)
-            each[i] = penalise(g ? g + (from + i) * stride : NULL, x + (from + i) * stride, ld, rows, columns,
-                               (float)(2.0 * per));
-        for (int64_t i = 0; i < n; i++) total += each[i];
-    }
-    return total * per;
+/* weight * mean of squares over n_items matrices. */
+static Status penalise_all(Device *dev, double *penalty, float *g, const float *x, RowItems d,
+                           double weight) {
+    double sum, per = weight / ((double)d.n * (double)d.rows * (double)d.columns);
+    TRY(rows_penalty(dev, &sum, g, x, d, (float)(2.0 * per)));
+    *penalty += sum * per;
+    return OK;
 }
 
 Status lora_penalty(Device *dev, double *penalty, const LoraSet *set, const int64_t *in, const int64_t *out,
@@ -58,8 +34,10 @@ Status lora_penalty(Device *dev, double *penalty, const LoraSet *set, const int6
         CHECK(!g.a || (g.a_stride == w.a_stride && g.bt_stride == w.bt_stride && g.lda == w.lda &&
                        g.ldb == w.ldb),
               "lora: gradients of %s are laid out differently", lora_module_name((LoraModule)m));
-        *penalty += penalise_all(dev, g.a, w.a, w.a_stride, w.lda, items, set->rank, in[m], weight);
-        *penalty += penalise_all(dev, g.bt, w.bt, w.bt_stride, w.ldb, items, set->rank, out[m], weight);
+        RowItems a = {items, w.a_stride, set->rank, w.lda, in[m]},
+                 bt = {items, w.bt_stride, set->rank, w.ldb, out[m]};
+        TRY(penalise_all(dev, penalty, g.a, w.a, a, weight));
+        TRY(penalise_all(dev, penalty, g.bt, w.bt, bt, weight));
     }
     return OK;
 }

@@ -39,7 +39,7 @@ static void cpu_close(Device *dev) {
     (void)dev;
 }
 
-const DeviceMemory device_memory_cpu = {"cpu",    cpu_alloc, cpu_free, cpu_copy,
+const DeviceMemory device_memory_cpu = {"cpu",    cpu_alloc, cpu_free, cpu_copy, cpu_copy,
                                         cpu_copy, cpu_zero,  cpu_sync, cpu_close};
 
 Status device_alloc(Device *dev, void **p, size_t n, const char *what) {
@@ -58,12 +58,28 @@ Status device_download(Device *dev, void *dst, const void *src, size_t n) {
     return dev->memory->download(dev, dst, src, n);
 }
 
+Status device_copy(Device *dev, void *dst, const void *src, size_t n) {
+    return dev->memory->copy(dev, dst, src, n);
+}
+
 Status device_zero(Device *dev, void *p, size_t n) {
     return dev->memory->zero(dev, p, n);
 }
 
 Status device_sync(Device *dev) {
     return dev->memory->sync(dev);
+}
+
+Tensor device_1d(const Device *dev, float *data, int64_t d0) {
+    Tensor x = tensor_1d(data, DT_F32, d0);
+    x.device = dev->kind;
+    return x;
+}
+
+Tensor device_2d(const Device *dev, float *data, int64_t d0, int64_t d1) {
+    Tensor x = tensor_2d(data, DT_F32, d0, d1);
+    x.device = dev->kind;
+    return x;
 }
 
 Status device_unsupported(const Device *dev, const char *op, DType type) {

@@ -23,6 +23,7 @@ typedef struct DeviceMemory {
     void (*free)(Device *dev, void *p);
     Status (*upload)(Device *dev, void *dst, const void *src, size_t n);
     Status (*download)(Device *dev, void *dst, const void *src, size_t n);
+    Status (*copy)(Device *dev, void *dst, const void *src, size_t n);
     Status (*zero)(Device *dev, void *p, size_t n);
     Status (*sync)(Device *dev);
     void (*close)(Device *dev);
@@ -50,9 +51,15 @@ void device_free(Device *dev, void *p);
  */
 Status device_upload(Device *dev, void *dst, const void *src, size_t n);
 Status device_download(Device *dev, void *dst, const void *src, size_t n);
+/* Inside the device's memory; the two do not overlap. */
+Status device_copy(Device *dev, void *dst, const void *src, size_t n);
 Status device_zero(Device *dev, void *p, size_t n);
 /* Waits for all work; E_FAIL when some of it failed. */
 Status device_sync(Device *dev);
+
+/* Contiguous f32 tensors over the device's memory (view). */
+Tensor device_1d(const Device *dev, float *data, int64_t d0);
+Tensor device_2d(const Device *dev, float *data, int64_t d0, int64_t d1);
 
 /* E_UNSUPPORTED: this backend has no body of op for this type. */
 Status device_unsupported(const Device *dev, const char *op, DType type);

@@ -81,7 +81,7 @@ static Status add_described(Eval *e, const char *text) {
     if (!g->said) return status_error(E_ENV, "out of memory");
     TRY(t2l_adapters(&made, &e->maker, &text, 1));
     TRY(lora_to_adapter(&a, &made, 0, c->in, c->out, e->maker.info.lora_alpha));
-    Status s = loaded_keep_adapter(&g->set, &g->mem, &a);
+    Status s = loaded_keep_adapter(&g->set, &g->mem, &e->loaded.llm, &a);
     adapter_free(&a);
     return s;
 }

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-Status loaded_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a) {
+Status loaded_keep_adapter(LoraSet *out, Arena *mem, const Llm *llm, const Adapter *a) {
     *mem = arena_measure("adapter");
     TRY(lora_from_adapters(out, mem, &a, 1));
-    TRY(arena_commit(mem));
+    TRY(arena_commit_on(mem, llm->dev));
     return lora_from_adapters(out, mem, &a, 1);
 }
 
@@ -15,7 +15,7 @@ Status loaded_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char 
     Adapter a;
     AdapterShape shape = llm_adapter_shape(&llm->cfg);
     TRY(adapter_load(&a, dir, &shape));
-    Status s = loaded_keep_adapter(out, mem, &a);
+    Status s = loaded_keep_adapter(out, mem, llm, &a);
     adapter_free(&a);
     return s;
 }

@@ -53,7 +53,7 @@ void loaded_close(Loaded *s);
 /* A set of one adapter in memory of its own: mem owns what out points at. From a folder that fits the model;
  * from an Adapter. */
 Status loaded_read_adapter(LoraSet *out, Arena *mem, const Llm *llm, const char *dir);
-Status loaded_keep_adapter(LoraSet *out, Arena *mem, const Adapter *a);
+Status loaded_keep_adapter(LoraSet *out, Arena *mem, const Llm *llm, const Adapter *a);
 /* A model's tokenizer and template alone. model: a directory, a .gguf file, or a short name in the cache. */
 Status loaded_vocabulary(Vocabulary *out, const Cli *cli, const char *model);
 /* The adapters for a call, NULL without. */

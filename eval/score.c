@@ -85,7 +85,7 @@ typedef struct Run {
     const LoraSet *loras;
     LlmActs acts;
     LlmBatch batch;
-    float *nll;
+    float *nll, *loss;
     int32_t *argmax;
     Arena mem;
 } Run;
@@ -101,6 +101,7 @@ static void run_bind(Run *r) {
     b->label = arena_i32(&r->mem, n);
     b->weight = arena_f32(&r->mem, n);
     r->nll = arena_f32(&r->mem, n);
+    r->loss = arena_f32(&r->mem, n);
     r->argmax = arena_i32(&r->mem, n);
 }
 
@@ -137,12 +138,9 @@ static Status run_batch(Run *r, ScoreResult *results, const ScoreRequest *reques
     if (b->n_rows > 0) {
         LlmRun inference = {false, 0.0f, 0, 0};
         TRY(llm_forward(r->llm, r->dev, &r->acts, b, r->loras, inference));
-        CrossEntropyOut out = {r->nll, NULL, NULL, r->argmax};
-        CrossEntropyOpts opts = {0.0f, r->llm->cfg.out_softcap};
-        int64_t width = r->llm->cfg.width;
-        TRY(cross_entropy(r->dev, out, tensor_2d(NULL, DT_F32, b->n_rows, width),
-                          tensor_2d(r->acts.rows, DT_F32, b->n_rows, width), &r->llm->head, b->label,
-                          b->weight, opts));
+        double unused;
+        CrossEntropyOut out = {.nll = r->nll, .argmax = r->argmax, .loss = r->loss};
+        TRY(llm_loss(&unused, r->llm, r->dev, &r->acts, b, out, 0.0f));
     }
     int64_t row = 0;
     for (int64_t i = first; i < last; i++) {

@@ -63,6 +63,11 @@ static Status cuda_download(Device *dev, void *dst, const void *src, size_t n) {
     return OK;
 }
 
+static Status cuda_copy(Device *dev, void *dst, const void *src, size_t n) {
+    if (n == 0) return OK;
+    return cuda_status(cudaMemcpyAsync(dst, src, n, cudaMemcpyDeviceToDevice, dev->cuda->stream), "copy");
+}
+
 static Status cuda_zero(Device *dev, void *p, size_t n) {
     return n ? cuda_status(cudaMemsetAsync(p, 0, n, dev->cuda->stream), "zero") : OK;
 }
@@ -89,8 +94,8 @@ static const char memory_name[] = "cuda";
 #else
 static const char memory_name[] = "simt";
 #endif
-static const DeviceMemory memory = {memory_name,   cuda_alloc, cuda_free, cuda_upload,
-                                    cuda_download, cuda_zero,  cuda_sync, cuda_close};
+static const DeviceMemory memory = {memory_name, cuda_alloc, cuda_free, cuda_upload, cuda_download,
+                                    cuda_copy,   cuda_zero,  cuda_sync, cuda_close};
 
 static Status fill(DeviceCuda *c, int index) {
     cudaDeviceProp prop;

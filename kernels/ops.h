@@ -18,6 +18,7 @@
 #include "kernels/recon/recon.h"
 #include "kernels/rmsnorm/rmsnorm.h"
 #include "kernels/rope/rope.h"
+#include "kernels/rows/rows.h"
 #include "kernels/silu_dropout/silu_dropout.h"
 #include "kernels/softcap/softcap.h"
 
@@ -48,6 +49,9 @@
     X(rope_table)       \
     X(rope_fwd)         \
     X(rope_bwd)         \
+    X(rows_penalty)     \
+    X(rows_put)         \
+    X(rows_sum)         \
     X(silu_dropout_fwd) \
     X(silu_dropout_bwd) \
     X(softcap_fwd)

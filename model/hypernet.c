@@ -48,12 +48,6 @@ static float *param(const Hypernet *hn, int slot) {
 static float *grad(const Hypernet *hn, int slot) {
     return hn->grads + hn->saved->at.at[slot];
 }
-static Tensor matrix(float *data, int64_t rows, int64_t columns) {
-    return tensor_2d(data, DT_F32, rows, columns);
-}
-static Tensor vector(float *data, int64_t n) {
-    return tensor_1d(data, DT_F32, n);
-}
 
 /* ---- memory ---- */
 
@@ -88,6 +82,7 @@ static void bind_acts(HypernetActs *s, Arena *a, const HypernetConfig *cfg, int6
     s->rank_stats = arena_f32(a, r * 2);
     s->rotary = arena_f32(a, r * d);
     s->x0 = arena_f32(a, n.n0 * d);
+    s->index = arena_i32(a, 3 * n.n0 + n.n1);
     s->mixer = bind_mlp(a, n.n0, d, d, training);
     s->mlp1 = bind_mlp(a, n.n0, d, d, training);
     s->v = cfg->size == HYPERNET_L ? s->mlp1.y : arena_f32(a, n.n1 * d);
@@ -122,20 +117,20 @@ static void bind_mem(Hypernet *hn, const HypernetLayout *at, bool training) {
     hn->v = arena_f32(&hn->mem, hn->n_params);
 }
 
-static Status allocate(Hypernet *hn, const HypernetLayout *at, HypernetInit opts) {
-    HypernetActs acts;
-    memset(&acts, 0, sizeof acts);
+static Status allocate(Hypernet *hn, Device *dev, const HypernetLayout *at, HypernetInit opts) {
+    int64_t indices = 5 * count_rows(&hn->cfg, opts.max_tasks).n0;
     hn->tensors = calloc((size_t)(at->n_tensors + at->n_buffers), sizeof *hn->tensors);
-    if (!hn->tensors) return status_error(E_ENV, "hypernetwork: no memory for its table");
+    hn->saved = calloc(1, sizeof *hn->saved);
+    if (hn->saved) hn->saved->host_index = malloc((size_t)indices * sizeof(int32_t));
+    if (!hn->tensors || !hn->saved || !hn->saved->host_index)
+        return status_error(E_ENV, "hypernetwork: no memory for its table");
     hn->mem = arena_measure("hypernetwork parameters");
     bind_mem(hn, at, opts.training);
-    TRY(arena_commit(&hn->mem));
+    TRY(arena_commit_on(&hn->mem, dev));
     bind_mem(hn, at, opts.training);
     hn->acts = arena_measure("hypernetwork activations");
-    arena_alloc(&hn->acts, sizeof acts);
-    bind_acts(&acts, &hn->acts, &hn->cfg, opts.max_tasks, opts.training);
-    TRY(arena_commit(&hn->acts));
-    hn->saved = arena_alloc(&hn->acts, sizeof acts);
+    bind_acts(hn->saved, &hn->acts, &hn->cfg, opts.max_tasks, opts.training);
+    TRY(arena_commit_on(&hn->acts, dev));
     bind_acts(hn->saved, &hn->acts, &hn->cfg, opts.max_tasks, opts.training);
     return OK;
 }
@@ -150,41 +145,82 @@ void hypernet_settle(Hypernet *hn, bool keep) {
     memcpy(keep ? hn->settled : hn->buffers, keep ? hn->buffers : hn->settled, bytes);
 }
 
-Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, HypernetInit opts) {
-    HypernetLayout at;
-    memset(hn, 0, sizeof *hn);
-    CHECK(dev->kind == DEVICE_CPU, "hypernetwork: rows are copied on the CPU");
-    CHECK(opts.max_tasks >= 1, "hypernetwork: max_tasks %lld", (long long)opts.max_tasks);
-    TRY(hypernet_count(&hn->n_params, cfg));
-    hypernet_layout(&at, NULL, cfg);
-    hn->cfg = *cfg;
-    hn->n_tensors = at.n_tensors;
-    hn->n_buffers = at.n_buffers;
-    hn->max_tasks = opts.max_tasks;
-    Status st = allocate(hn, &at, opts);
-    if (!status_is_ok(st)) {
-        hypernet_free(hn);
-        return st;
+/* What runs on the CPU alone. */
+static Status check_device(const Device *dev, const HypernetConfig *cfg) {
+    const char *what = cfg->size == HYPERNET_S          ? "size S"
+                       : cfg->encoder != ENCODER_LINEAR ? "a task encoder other than linear"
+                       : cfg->learned_offset            ? "a learned offset"
+                                                        : NULL;
+    if (dev->kind == DEVICE_CPU || !what) return OK;
+    return status_error(E_UNSUPPORTED, "hypernetwork: %s has no %s backend; use --device cpu", what,
+                        dev->memory->name);
+}
+
+/* The table is filled on the host. */
+static Status fill_params(Hypernet *hn, Device *dev, HypernetInit opts) {
+    if (dev->kind == DEVICE_CPU) {
+        hypernet_fill(hn, dev, opts.sft_start, opts.seed);
+        return OK;
     }
-    hypernet_layout(&hn->saved->at, hn->tensors, cfg);
+    size_t bytes = (size_t)hn->n_params * sizeof(float);
+    float *there = hn->params, *host = malloc(bytes);
+    if (!host) return status_error(E_ENV, "hypernetwork: no memory for %zu bytes of parameters", bytes);
+    hn->params = host;
     hypernet_fill(hn, dev, opts.sft_start, opts.seed);
+    hn->params = there;
+    Status s = device_upload(dev, there, host, bytes);
+    free(host);
+    return s;
+}
+
+static Status fill_ones(Device *dev, float *x, int64_t n) {
+    enum { STEP = 1024 };
+    float ones[STEP];
+    for (int i = 0; i < STEP; i++) ones[i] = 1.0f;
+    for (int64_t at = 0; at < n; at += STEP)
+        TRY(device_upload(dev, x + at, ones, (size_t)(n - at < STEP ? n - at : STEP) * sizeof *ones));
+    return OK;
+}
+
+static Status init(Hypernet *hn, Device *dev, const HypernetLayout *at, HypernetInit opts) {
+    const HypernetConfig *cfg = &hn->cfg;
+    TRY(allocate(hn, dev, at, opts));
+    hypernet_layout(&hn->saved->at, hn->tensors, cfg);
+    TRY(fill_params(hn, dev, opts));
     if (cfg->learned_offset)
         hn->output = (HypernetOutput){
             .on = true, .in_training = true, .scale = 1.0f, .shift = hn->params + hn->saved->at.offset};
     hypernet_settle(hn, true);
-    rotary_table(hn->saved->rotary, cfg->rank, hypernet_widths(cfg).trunk);
+    if (cfg->size == HYPERNET_S) rotary_table(hn->saved->rotary, cfg->rank, hypernet_widths(cfg).trunk);
     if (cfg->encoder == ENCODER_ONEHOT) {
         place_units(hn->saved->depth, cfg->n_layers);
         place_units(hn->saved->type, cfg->n_modules);
     }
     Rows n = count_rows(cfg, opts.max_tasks);
-    int64_t most = n.n2 > cfg->rank ? n.n2 : cfg->rank;
-    for (int64_t i = 0; opts.training && i < most; i++) hn->saved->ones[i] = 1.0f;
-    return OK;
+    return opts.training ? fill_ones(dev, hn->saved->ones, n.n2 > cfg->rank ? n.n2 : cfg->rank) : OK;
+}
+
+Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, HypernetInit opts) {
+    HypernetLayout at;
+    memset(hn, 0, sizeof *hn);
+    CHECK(opts.max_tasks >= 1, "hypernetwork: max_tasks %lld", (long long)opts.max_tasks);
+    TRY(hypernet_count(&hn->n_params, cfg));
+    TRY(check_device(dev, cfg));
+    hypernet_layout(&at, NULL, cfg);
+    hn->cfg = *cfg;
+    hn->dev = dev;
+    hn->n_tensors = at.n_tensors;
+    hn->n_buffers = at.n_buffers;
+    hn->max_tasks = opts.max_tasks;
+    Status st = init(hn, dev, &at, opts);
+    if (!status_is_ok(st)) hypernet_free(hn);
+    return st;
 }
 
 void hypernet_free(Hypernet *hn) {
     free(hn->tensors);
+    if (hn->saved) free(hn->saved->host_index);
+    free(hn->saved);
     arena_free(&hn->mem);
     arena_free(&hn->acts);
     arena_free(&hn->output.mem);
@@ -210,34 +246,40 @@ static SiluDropoutOpts dropout_alone(const Hypernet *hn, unsigned site) {
 Status hypernet_linear_fwd(const Hypernet *hn, Device *dev, float *y, const float *x, const float *w,
                            const float *b, int64_t n, int64_t in, int64_t out) {
     GemmOpts o = {.tb = TRANS, .alpha = 1.0f, .bias = b, .dtype = hn->dtype};
-    return gemm(dev, matrix(y, n, out), matrix((float *)x, n, in), matrix((float *)w, out, in), o);
+    return gemm(dev, device_2d(dev, y, n, out), device_2d(dev, (float *)x, n, in),
+                device_2d(dev, (float *)w, out, in), o);
 }
 
 Status hypernet_linear_bwd_weight(const Hypernet *hn, Device *dev, float *dw, float *db, const float *dy,
                                   const float *x, int64_t n, int64_t in, int64_t out) {
     GemmOpts w = {.ta = TRANS, .alpha = 1.0f, .beta = 1.0f, .dtype = hn->dtype},
              b = {.alpha = 1.0f, .beta = 1.0f};
-    TRY(gemm(dev, matrix(dw, out, in), matrix((float *)dy, n, out), matrix((float *)x, n, in), w));
-    return gemm(dev, matrix(db, 1, out), matrix(hn->saved->ones, 1, n), matrix((float *)dy, n, out), b);
+    TRY(gemm(dev, device_2d(dev, dw, out, in), device_2d(dev, (float *)dy, n, out),
+             device_2d(dev, (float *)x, n, in), w));
+    return gemm(dev, device_2d(dev, db, 1, out), device_2d(dev, hn->saved->ones, 1, n),
+                device_2d(dev, (float *)dy, n, out), b);
 }
 
 Status hypernet_linear_bwd_input(const Hypernet *hn, Device *dev, float *dx, const float *dy, const float *w,
                                  int64_t n, int64_t in, int64_t out) {
     GemmOpts o = {.alpha = 1.0f, .dtype = hn->dtype};
-    return gemm(dev, matrix(dx, n, in), matrix((float *)dy, n, out), matrix((float *)w, out, in), o);
+    return gemm(dev, device_2d(dev, dx, n, in), device_2d(dev, (float *)dy, n, out),
+                device_2d(dev, (float *)w, out, in), o);
 }
 
 Status hypernet_norm_fwd(const Hypernet *hn, Device *dev, float *y, float *stats, const float *x, int slot,
                          int64_t n, int64_t c) {
-    return layernorm_fwd(dev, matrix(y, n, c), matrix(stats, n, 2), matrix((float *)x, n, c),
-                         vector(param(hn, slot), c), vector(param(hn, slot + 1), c), LAYERNORM_EPS);
+    return layernorm_fwd(dev, device_2d(dev, y, n, c), device_2d(dev, stats, n, 2),
+                         device_2d(dev, (float *)x, n, c), device_1d(dev, param(hn, slot), c),
+                         device_1d(dev, param(hn, slot + 1), c), LAYERNORM_EPS);
 }
 
 Status hypernet_norm_bwd(const Hypernet *hn, Device *dev, float *dx, const float *dy, const float *x,
                          float *stats, int slot, int64_t n, int64_t c) {
-    return layernorm_bwd(dev, matrix(dx, n, c), vector(grad(hn, slot), c), vector(grad(hn, slot + 1), c),
-                         matrix((float *)dy, n, c), matrix((float *)x, n, c), vector(param(hn, slot), c),
-                         matrix(stats, n, 2));
+    return layernorm_bwd(dev, device_2d(dev, dx, n, c), device_1d(dev, grad(hn, slot), c),
+                         device_1d(dev, grad(hn, slot + 1), c), device_2d(dev, (float *)dy, n, c),
+                         device_2d(dev, (float *)x, n, c), device_1d(dev, param(hn, slot), c),
+                         device_2d(dev, stats, n, 2));
 }
 
 static Status mlp_fwd(const Hypernet *hn, Device *dev, const MlpActs *a, const float *x, MlpSpec p, int64_t n,
@@ -246,15 +288,15 @@ static Status mlp_fwd(const Hypernet *hn, Device *dev, const MlpActs *a, const f
     if (p.norm >= 0)
         TRY(hypernet_norm_fwd(hn, dev, a->xn, a->stats, x, p.norm, n, d));
     else
-        TRY(silu_dropout_fwd(dev, matrix(a->xn, n, d), matrix((float *)x, n, d), dropout_alone(hn, p.site)));
+        TRY(silu_dropout_fwd(dev, device_2d(dev, a->xn, n, d), device_2d(dev, (float *)x, n, d),
+                             dropout_alone(hn, p.site)));
     TRY(hypernet_linear_fwd(hn, dev, a->h1, a->xn, param(hn, p.w1), param(hn, p.w1 + 1), n, d, 4 * d));
-    TRY(silu_dropout_fwd(dev, matrix(a->a1, n, 4 * d), matrix(a->h1, n, 4 * d),
+    TRY(silu_dropout_fwd(dev, device_2d(dev, a->a1, n, 4 * d), device_2d(dev, a->h1, n, 4 * d),
                          hypernet_dropout(hn, p.site + 1, true)));
     TRY(hypernet_linear_fwd(hn, dev, a->h2, a->a1, param(hn, p.w2), param(hn, p.w2 + 1), n, 4 * d, out));
-    TRY(silu_dropout_fwd(dev, matrix(a->y, n, out), matrix(a->h2, n, out),
+    TRY(silu_dropout_fwd(dev, device_2d(dev, a->y, n, out), device_2d(dev, a->h2, n, out),
                          hypernet_dropout(hn, p.site + 2, p.drop_out)));
-    if (p.residual) rows_add(dev, a->y, x, n * out);
-    return OK;
+    return p.residual ? add_fwd(dev, device_2d(dev, a->y, n, out), device_2d(dev, (float *)x, n, out)) : OK;
 }
 
 /* dx [n,D] from dy [n,out]; x is the block's input; parameter gradients are added to. dx is not dy. */
@@ -262,21 +304,20 @@ static Status mlp_bwd(const Hypernet *hn, Device *dev, float *dx, const float *d
                       const float *x, MlpSpec p, int64_t n, int64_t out) {
     int64_t d = hypernet_widths(&hn->cfg).trunk;
     float *dh2 = hn->saved->gt, *dh1 = hn->saved->wide;
-    TRY(silu_dropout_bwd(dev, matrix(dh2, n, out), matrix((float *)dy, n, out), matrix(a->h2, n, out),
-                         hypernet_dropout(hn, p.site + 2, p.drop_out)));
+    TRY(silu_dropout_bwd(dev, device_2d(dev, dh2, n, out), device_2d(dev, (float *)dy, n, out),
+                         device_2d(dev, a->h2, n, out), hypernet_dropout(hn, p.site + 2, p.drop_out)));
     TRY(hypernet_linear_bwd_weight(hn, dev, grad(hn, p.w2), grad(hn, p.w2 + 1), dh2, a->a1, n, 4 * d, out));
     TRY(hypernet_linear_bwd_input(hn, dev, dh1, dh2, param(hn, p.w2), n, 4 * d, out));
-    TRY(silu_dropout_bwd(dev, matrix(dh1, n, 4 * d), matrix(dh1, n, 4 * d), matrix(a->h1, n, 4 * d),
-                         hypernet_dropout(hn, p.site + 1, true)));
+    TRY(silu_dropout_bwd(dev, device_2d(dev, dh1, n, 4 * d), device_2d(dev, dh1, n, 4 * d),
+                         device_2d(dev, a->h1, n, 4 * d), hypernet_dropout(hn, p.site + 1, true)));
     TRY(hypernet_linear_bwd_weight(hn, dev, grad(hn, p.w1), grad(hn, p.w1 + 1), dh1, a->xn, n, d, 4 * d));
     TRY(hypernet_linear_bwd_input(hn, dev, dx, dh1, param(hn, p.w1), n, d, 4 * d));
     if (p.norm >= 0)
         TRY(hypernet_norm_bwd(hn, dev, dx, dx, x, a->stats, p.norm, n, d));
     else
-        TRY(silu_dropout_bwd(dev, matrix(dx, n, d), matrix(dx, n, d), matrix((float *)x, n, d),
-                             dropout_alone(hn, p.site)));
-    if (p.residual) rows_add(dev, dx, dy, n * d);
-    return OK;
+        TRY(silu_dropout_bwd(dev, device_2d(dev, dx, n, d), device_2d(dev, dx, n, d),
+                             device_2d(dev, (float *)x, n, d), dropout_alone(hn, p.site)));
+    return p.residual ? add_fwd(dev, device_2d(dev, dx, n, d), device_2d(dev, (float *)dy, n, d)) : OK;
 }
 
 /* ---- heads ---- */
@@ -295,9 +336,10 @@ static Status head_product(const Hypernet *hn, Device *dev, int i, HeadPass pass
     int64_t h = hn->cfg.head, width = hypernet_head_width(&hn->cfg, hn->cfg.modules[i]);
     int64_t rows = count_rows(&hn->cfg, s->tasks).n2 / hn->cfg.n_modules, first = i * rows + p.row;
     bool bias = s->at.head_b[i] >= 0;
-    Tensor x = matrix(s->mlp3.y + first * h, p.rows, h);
-    Tensor w = matrix(hn->params + s->at.head_w[i] + p.column * h, p.columns, h);
-    Tensor z = matrix((pass == HEAD_FWD ? s->z : s->dz)[i] + p.row * width + p.column, p.rows, p.columns);
+    Tensor x = device_2d(dev, s->mlp3.y + first * h, p.rows, h);
+    Tensor w = device_2d(dev, hn->params + s->at.head_w[i] + p.column * h, p.columns, h);
+    Tensor z =
+        device_2d(dev, (pass == HEAD_FWD ? s->z : s->dz)[i] + p.row * width + p.column, p.rows, p.columns);
     z.ld = width;
     if (pass == HEAD_FWD) {
         GemmOpts o = {.tb = TRANS,
@@ -306,13 +348,13 @@ static Status head_product(const Hypernet *hn, Device *dev, int i, HeadPass pass
                       .dtype = hn->dtype};
         return gemm(dev, z, x, w, o);
     }
-    Tensor dx = matrix(s->ga + first * h, p.rows, h);
-    Tensor dw = matrix(hn->grads + s->at.head_w[i] + p.column * h, p.columns, h);
+    Tensor dx = device_2d(dev, s->ga + first * h, p.rows, h);
+    Tensor dw = device_2d(dev, hn->grads + s->at.head_w[i] + p.column * h, p.columns, h);
     TRY(gemm(dev, dx, z, w, (GemmOpts){.alpha = 1.0f, .beta = p.beta_x, .dtype = hn->dtype}));
     TRY(gemm(dev, dw, z, x, (GemmOpts){.ta = TRANS, .alpha = 1.0f, .beta = p.beta_w, .dtype = hn->dtype}));
     if (!bias) return OK;
-    return gemm(dev, matrix(hn->grads + s->at.head_b[i] + p.column, 1, p.columns), matrix(s->ones, 1, p.rows),
-                z, (GemmOpts){.alpha = 1.0f, .beta = p.beta_w});
+    return gemm(dev, device_2d(dev, hn->grads + s->at.head_b[i] + p.column, 1, p.columns),
+                device_2d(dev, s->ones, 1, p.rows), z, (GemmOpts){.alpha = 1.0f, .beta = p.beta_w});
 }
 
 /* One head as products that cover what is read: everything at once where A and B are equally wide, else the
@@ -350,18 +392,21 @@ static LoraView lora_view(const HypernetConfig *cfg, float *z, LoraModule m, int
         .a = z, .bt = z + items * r * row, .a_stride = r * row, .bt_stride = r * row, .lda = row, .ldb = row};
 }
 
-static void zero(Device *dev, float *x, int64_t n) {
+static Status zero(Device *dev, float *x, int64_t n) {
     enum { BLOCK = 1 << 16 };
+    if (dev->kind != DEVICE_CPU) return device_zero(dev, x, (size_t)n * sizeof *x);
 #pragma omp parallel for num_threads(dev->n_threads) schedule(static)
     for (int64_t i = 0; i < n; i += BLOCK)
         memset(x + i, 0, (size_t)(n - i < BLOCK ? n - i : BLOCK) * sizeof *x);
+    return OK;
 }
 
-static void make_set(LoraSet *out, const Hypernet *hn, Device *dev, Rows n) {
+static Status make_set(LoraSet *out, const Hypernet *hn, Device *dev, Rows n) {
     const HypernetConfig *cfg = &hn->cfg;
     const HypernetActs *s = hn->saved;
     int64_t items = s->tasks * cfg->n_layers;
-    *out = (LoraSet){.n_adapters = s->tasks,
+    *out = (LoraSet){.dev = dev->kind == DEVICE_CPU ? NULL : dev,
+                     .n_adapters = s->tasks,
                      .n_layers = cfg->n_layers,
                      .rank = cfg->rank,
                      .scale = (float)cfg->lora_scale,
@@ -371,12 +416,59 @@ static void make_set(LoraSet *out, const Hypernet *hn, Device *dev, Rows n) {
         out->on[m] = true;
         out->w[m] = lora_view(cfg, s->z[i], m, items);
         if (!s->run.train) continue;
-        zero(dev, s->dz[i], n.n2 / cfg->n_modules * hypernet_head_width(cfg, m));
+        TRY(zero(dev, s->dz[i], n.n2 / cfg->n_modules * hypernet_head_width(cfg, m)));
         out->g[m] = lora_view(cfg, s->dz[i], m, items);
     }
+    return OK;
 }
 
 /* ---- forward ---- */
+
+/* Row numbers for the copies of concat and add_factors: task, layer and module of each row (m,t,l) of x0;
+ * then, of each row of v, that of mlp1's output. They change with the number of tasks alone. */
+static Status number_rows(const Hypernet *hn, Device *dev) {
+    HypernetActs *s = hn->saved;
+    int64_t t = s->tasks, l = hn->cfg.n_layers, per = t * l, n0 = hn->cfg.n_modules * per, n = 3 * n0;
+    if (s->numbered == t) return OK;
+    int32_t *at = s->host_index;
+    for (int64_t i = 0; i < n0; i++) {
+        at[i] = (int32_t)(i / l % t);
+        at[n0 + i] = (int32_t)(i % l);
+        at[2 * n0 + i] = (int32_t)(i / per);
+    }
+    for (int64_t i = 0; i < 2 * n0 && hn->cfg.size != HYPERNET_L; i++)
+        at[n++] = (int32_t)(i / (2 * per) * per + i % per);
+    s->numbered = t;
+    return device_upload(dev, s->index, at, (size_t)n * sizeof *at);
+}
+
+/* y[i] = x[at[i]]; x [rows,C]. */
+static Status take_rows(Device *dev, Tensor y, const float *x, int64_t rows, const int32_t *at) {
+    return embedding_fwd(dev, y, at, device_2d(dev, (float *)x, rows, y.dim[1]),
+                         (EmbeddingOpts){.scale = 1.0f});
+}
+
+/* x0[(m,t,l)] = task[t] | depth[l] | type[m]. */
+static Status concat(const Hypernet *hn, Device *dev) {
+    const HypernetActs *s = hn->saved;
+    HypernetWidths w = hypernet_widths(&hn->cfg);
+    int64_t t = s->tasks, l = hn->cfg.n_layers, m = hn->cfg.n_modules, n0 = m * t * l;
+    Tensor x = device_2d(dev, s->x0, n0, w.trunk);
+    TRY(number_rows(hn, dev));
+    TRY(take_rows(dev, tensor_columns(x, 0, w.task), s->task, t, s->index));
+    TRY(take_rows(dev, tensor_columns(x, w.task, w.depth), s->depth, l, s->index + n0));
+    return take_rows(dev, tensor_columns(x, w.task + w.depth, w.type), s->type, m, s->index + 2 * n0);
+}
+
+/* v[(m,f,j)] = mlp1's output[(m,j)] + factor[(m,f)]. */
+static Status add_factors(const Hypernet *hn, Device *dev, Rows n) {
+    const HypernetActs *s = hn->saved;
+    int64_t d = hypernet_widths(&hn->cfg).trunk, m = hn->cfg.n_modules, per = n.n0 / m;
+    TRY(take_rows(dev, device_2d(dev, s->v, n.n1, d), s->mlp1.y, n.n0, s->index + 3 * n.n0));
+    for (int64_t i = 0; i < 2 * m; i++)
+        TRY(add_fwd(dev, device_2d(dev, s->v + i * per * d, per, d), device_1d(dev, s->factor + i * d, d)));
+    return OK;
+}
 
 static Status encode(Hypernet *hn, Device *dev, Tensor embeddings) {
     const HypernetConfig *cfg = &hn->cfg;
@@ -384,14 +476,14 @@ static Status encode(Hypernet *hn, Device *dev, Tensor embeddings) {
     HypernetWidths w = hypernet_widths(cfg);
     int64_t e = cfg->embed, t = s->tasks, l = cfg->n_layers, m = cfg->n_modules;
     for (int64_t i = 0; i < t; i++)
-        memcpy(s->e + i * e, tensor_f32(embeddings) + i * embeddings.ld, (size_t)e * sizeof(float));
+        TRY(device_upload(dev, s->e + i * e, tensor_f32(embeddings) + i * embeddings.ld,
+                          (size_t)e * sizeof(float)));
     TRY(hypernet_task_fwd(hn, dev));
     if (cfg->encoder != ENCODER_ONEHOT) {
         TRY(hypernet_norm_fwd(hn, dev, s->depth, s->depth_stats, param(hn, DEPTH), DEPTH_NORM_W, l, w.depth));
         TRY(hypernet_norm_fwd(hn, dev, s->type, s->type_stats, param(hn, TYPE), TYPE_NORM_W, m, w.type));
     }
-    rows_concat(dev, s->x0, s->task, s->depth, s->type, t, l, m, w);
-    return OK;
+    return concat(hn, dev);
 }
 
 /* Size S: s->s from mlp2's output; with rotary positions mlp2 follows once more. */
@@ -436,13 +528,13 @@ Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddin
     if (n.factors == 2) {
         float *e = hn->params + s->at.factors;
         TRY(hypernet_norm_fwd(hn, dev, s->factor, s->factor_stats, e, FACTOR_NORM_W, 2 * cfg->n_modules, d));
-        rows_add_factor(dev, s->v, s->mlp1.y, s->factor, cfg->n_modules, n.n0 / cfg->n_modules, d);
+        TRY(add_factors(hn, dev, n));
     }
     TRY(mlp_fwd(hn, dev, &s->mlp2, s->v, MLP2, n.n1, d));
     if (cfg->size == HYPERNET_S) TRY(ranks_fwd(hn, dev, n));
     TRY(mlp_fwd(hn, dev, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
     for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_FWD));
-    make_set(out, hn, dev, n);
+    TRY(make_set(out, hn, dev, n));
     if (hn->output.on && (!run.train || hn->output.in_training)) hypernet_output_apply(hn, dev, out);
     return OK;
 }
@@ -460,34 +552,32 @@ static Status ranks_bwd(const Hypernet *hn, Device *dev, Rows n) {
         return OK;
     }
     float *drank = s->small, *dx = s->small + r * d;
-    rows_sum(dev, drank, s->gb, (RowSum){.n = r, .c = d, .ld = d, .si = 1, .na = n.n1, .sa = r, .nb = 1});
+    TRY(rows_sum(dev, drank, s->gb,
+                 (RowSum){.n = r, .c = d, .ld = d, .si = 1, .na = n.n1, .sa = r, .nb = 1}));
     TRY(mlp_bwd(hn, dev, dx, drank, &s->mlp2_ranks, s->rank, MLP2_RANKS, r, d));
     TRY(hypernet_norm_bwd(hn, dev, grad(hn, RANK), dx, param(hn, RANK), s->rank_stats, RANK_NORM_W, r, d));
-    rows_sum(dev, s->ga, s->gb, (RowSum){.n = n.n1, .c = d, .ld = d, .si = r, .na = 1, .nb = r, .sb = 1});
-    memcpy(s->gb, s->ga, (size_t)(n.n1 * d) * sizeof(float));
-    return OK;
+    TRY(rows_sum(dev, s->ga, s->gb,
+                 (RowSum){.n = n.n1, .c = d, .ld = d, .si = r, .na = 1, .nb = r, .sb = 1}));
+    return device_copy(dev, s->gb, s->ga, (size_t)(n.n1 * d) * sizeof(float));
 }
 
 /* s->ga [N1,D], the gradient of mlp2's input -> s->gb [N0,D], that of mlp1's output. */
 static Status factors_bwd(const Hypernet *hn, Device *dev, Rows n) {
     const HypernetActs *s = hn->saved;
     int64_t d = hypernet_widths(&hn->cfg).trunk, m = hn->cfg.n_modules, per = n.n0 / m;
-    if (n.factors == 1) {
-        memcpy(s->gb, s->ga, (size_t)(n.n0 * d) * sizeof(float));
-        return OK;
-    }
-    rows_sum(dev, s->small, s->ga,
-             (RowSum){.n = 2 * m, .c = d, .ld = d, .si = per, .na = 1, .nb = per, .sb = 1});
+    if (n.factors == 1) return device_copy(dev, s->gb, s->ga, (size_t)(n.n0 * d) * sizeof(float));
+    TRY(rows_sum(dev, s->small, s->ga,
+                 (RowSum){.n = 2 * m, .c = d, .ld = d, .si = per, .na = 1, .nb = per, .sb = 1}));
     TRY(hypernet_norm_bwd(hn, dev, hn->grads + s->at.factors, s->small, hn->params + s->at.factors,
                           s->factor_stats, FACTOR_NORM_W, 2 * m, d));
     for (int64_t i = 0; i < m; i++)
-        rows_sum(dev, s->gb + i * per * d, s->ga + i * 2 * per * d,
-                 (RowSum){.n = per, .c = d, .ld = d, .si = 1, .na = 2, .sa = per, .nb = 1});
+        TRY(rows_sum(dev, s->gb + i * per * d, s->ga + i * 2 * per * d,
+                     (RowSum){.n = per, .c = d, .ld = d, .si = 1, .na = 2, .sa = per, .nb = 1}));
     return OK;
 }
 
 /* The learned offset's gradient: those of the adapters, summed over the tasks. */
-static void offset_bwd(const Hypernet *hn, Device *dev) {
+static Status offset_bwd(const Hypernet *hn, Device *dev) {
     const HypernetConfig *cfg = &hn->cfg;
     const HypernetActs *s = hn->saved;
     int64_t l = cfg->n_layers, r = cfg->rank;
@@ -499,8 +589,10 @@ static void offset_bwd(const Hypernet *hn, Device *dev) {
                 c = hypernet_output_span(&at, cfg, i / 2, i % 2) / (l * r);
         RowSum items = {.n = l, .c = r * c, .ld = stride, .si = 1, .na = s->tasks, .sa = l, .nb = 1},
                ranks = {.n = l * r, .c = c, .ld = ld, .si = 1, .na = s->tasks, .sa = l * r, .nb = 1};
-        rows_sum(dev, hn->grads + s->at.offset + at, g, ld == c ? items : ranks); /* else stride == r * ld */
+        TRY(rows_sum(dev, hn->grads + s->at.offset + at, g,
+                     ld == c ? items : ranks)); /* else stride == r * ld */
     }
+    return OK;
 }
 
 /* From s->gb [N0,D], the gradient of x0. */
@@ -510,16 +602,16 @@ static Status encode_bwd(const Hypernet *hn, Device *dev, Tensor d_embeddings) {
     HypernetWidths w = hypernet_widths(cfg);
     int64_t d = w.trunk, t = s->tasks, l = cfg->n_layers, m = cfg->n_modules;
     float *dtask = s->small, *ddepth = dtask + t * w.task, *dtype = ddepth + l * w.depth;
-    rows_sum(dev, dtask, s->gb,
-             (RowSum){.n = t, .c = w.task, .ld = d, .si = l, .na = m, .sa = t * l, .nb = l, .sb = 1});
+    TRY(rows_sum(dev, dtask, s->gb,
+                 (RowSum){.n = t, .c = w.task, .ld = d, .si = l, .na = m, .sa = t * l, .nb = l, .sb = 1}));
     TRY(hypernet_task_bwd(hn, dev, dtask, d_embeddings));
     if (cfg->encoder == ENCODER_ONEHOT) return OK;
     RowSum of_depth = {.n = l, .c = w.depth, .ld = d, .from = w.task, .si = 1},
            of_type = {.n = m, .c = w.type, .ld = d, .from = w.task + w.depth, .si = t * l};
     of_depth.na = m, of_depth.sa = t * l, of_depth.nb = t, of_depth.sb = l;
     of_type.na = t, of_type.sa = l, of_type.nb = l, of_type.sb = 1;
-    rows_sum(dev, ddepth, s->gb, of_depth);
-    rows_sum(dev, dtype, s->gb, of_type);
+    TRY(rows_sum(dev, ddepth, s->gb, of_depth));
+    TRY(rows_sum(dev, dtype, s->gb, of_type));
     TRY(hypernet_norm_bwd(hn, dev, grad(hn, DEPTH), ddepth, param(hn, DEPTH), s->depth_stats, DEPTH_NORM_W, l,
                           w.depth));
     return hypernet_norm_bwd(hn, dev, grad(hn, TYPE), dtype, param(hn, TYPE), s->type_stats, TYPE_NORM_W, m,
@@ -532,9 +624,9 @@ Status hypernet_backward(Hypernet *hn, Device *dev, Tensor d_embeddings) {
     int64_t d = hypernet_widths(cfg).trunk;
     CHECK(s->run.train && s->tasks > 0, "hypernetwork: backward follows a training forward");
     Rows n = count_rows(cfg, s->tasks);
-    zero(dev, hn->grads, s->at.n_trunk);
+    TRY(zero(dev, hn->grads, s->at.n_trunk));
     for (int i = 0; i < cfg->n_modules; i++) TRY(head(hn, dev, i, HEAD_BWD));
-    if (cfg->learned_offset) offset_bwd(hn, dev);
+    if (cfg->learned_offset) TRY(offset_bwd(hn, dev));
     TRY(mlp_bwd(hn, dev, s->gb, s->ga, &s->mlp3, head_trunk(hn), MLP3, n.n2, cfg->head));
     if (cfg->size == HYPERNET_S) TRY(ranks_bwd(hn, dev, n));
     TRY(mlp_bwd(hn, dev, s->ga, s->gb, &s->mlp2, s->v, MLP2, n.n1, d));

@@ -62,6 +62,7 @@ typedef struct HypernetOutput {
 
 typedef struct Hypernet {
     HypernetConfig cfg;
+    Device *dev; /* borrows: whose memory all this is in */
     DType dtype; /* of its products: DT_F32 (as initialised) or DT_BF16 */
     int64_t n_params;
     HypernetTensor *tensors; /* owns: n_tensors parameters, then n_buffers buffers */
@@ -73,7 +74,7 @@ typedef struct Hypernet {
     Arena mem;                /* owns */
     Arena acts;               /* owns: one forward pass's activations, for max_tasks */
     int64_t max_tasks;
-    struct HypernetActs *saved; /* view: what backward needs */
+    struct HypernetActs *saved; /* owns: what backward needs */
     HypernetOutput output;
 } Hypernet;
 
@@ -94,9 +95,10 @@ typedef struct HypernetInit {
 } HypernetInit;
 Status hypernet_init(Hypernet *hn, Device *dev, const HypernetConfig *cfg, HypernetInit opts);
 void hypernet_free(Hypernet *hn);
-/* embeddings [T,E] -> out: views into hn, valid until the next forward; out->g points at zero-filled gradient
- * buffers of the same layout when run.train (NULL otherwise). Sizes M and S: rows of A and B^T are
- * max(in,out) apart and only the first in (A) or out (B^T) numbers of a row mean anything, in w and in g. */
+/* embeddings [T,E], in host memory -> out: views into hn, valid until the next forward; out->g points at
+ * zero-filled gradient buffers of the same layout when run.train (NULL otherwise). Sizes M and S: rows of A
+ * and B^T are max(in,out) apart and only the first in (A) or out (B^T) numbers of a row mean anything, in w
+ * and in g. */
 Status hypernet_forward(LoraSet *out, Hypernet *hn, Device *dev, Tensor embeddings, HypernetRun run);
 /* Gradients of all parameters from the gradients of the last training forward's adapters; hn->grads
  * overwritten. d_embeddings [T,E]: NULL data when not wanted. */

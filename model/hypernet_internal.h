@@ -121,8 +121,10 @@ typedef struct MlpActs {
 typedef struct HypernetActs {
     HypernetLayout at;
     HypernetRun run;
-    int64_t tasks; /* T of the last forward */
-    float *ones;   /* [largest number of rows] of 1: sums over rows are products with it */
+    int64_t tasks;               /* T of the last forward */
+    int32_t *index, *host_index; /* row numbers, on the device and [owns] on the host; for `numbered` tasks */
+    int64_t numbered;
+    float *ones; /* [largest number of rows] of 1: sums over rows are products with it */
     float *e, *task_h, *task, *task_stats; /* [T,E] [T,C] [T,C] [T,2]; task_h: the norm's input */
     float *task_h1, *task_a1, *task_z;     /* [T,hidden] [T,hidden] [T,out]: the task encoder's MLP */
     float *task_p, *task_q;                /* [T,out] softmax of task_z; [T,C] each task's code */
@@ -161,17 +163,6 @@ Status hypernet_task_bwd(const Hypernet *hn, Device *dev, float *dtask, Tensor d
 
 /* Copies and sums of rows (hypernet_rows.c). Threads own rows; every sum runs in double, in order. */
 
-/* out[i, 0:c] = sum over a < na, b < nb of x[(i*si + a*sa + b*sb), from : from+c]; out [n,c], rows of x are
- * ld apart. out must not be x. */
-typedef struct RowSum {
-    int64_t n, c, ld, from, si, na, sa, nb, sb;
-} RowSum;
-void rows_sum(Device *dev, float *out, const float *x, RowSum d);
-/* x[(m,t,l)] = task[t] | depth[l] | type[m], of these widths: x [M*T*L, w.trunk]. */
-void rows_concat(Device *dev, float *x, const float *task, const float *depth, const float *type, int64_t t,
-                 int64_t l, int64_t m, HypernetWidths w);
-/* y[(m,f,j)] = x[(m,j)] + e[(m,f)], f < 2, j < n: x [M*n,D], e [2M,D], y [2M*n,D]. */
-void rows_add_factor(Device *dev, float *y, const float *x, const float *e, int64_t m, int64_t n, int64_t d);
 /* y[(j,i)] = x[j] + e[i], i < r: x [n,D], e [r,D], y [n*r,D]. */
 void rows_add_rank(Device *dev, float *y, const float *x, const float *e, int64_t n, int64_t r, int64_t d);
 /* cos and sin of angle i * theta^(-2k/D), i < r, k < D/2. */
@@ -181,7 +172,5 @@ void rows_rotate(Device *dev, float *y, const float *x, const float *cs, int64_t
 /* The transpose: dx[j] = sum over i of dy[(j,i)] turned back. */
 void rows_rotate_back(Device *dev, float *dx, const float *dy, const float *cs, int64_t n, int64_t r,
                       int64_t d);
-/* y += x, n numbers. */
-void rows_add(Device *dev, float *y, const float *x, int64_t n);
 
 #endif

@@ -24,6 +24,10 @@ Status hypernet_output_init(Hypernet *hn, HypernetOutputInit opts) {
                         .scale = (float)opts.scale,
                         .mem = arena_measure("hypernetwork output")};
     int64_t offset;
+    if (hn->dev->kind != DEVICE_CPU)
+        return status_error(E_UNSUPPORTED,
+                            "hypernetwork: an output stage has no %s backend; use --device cpu",
+                            hn->dev->memory->name);
     CHECK(!hn->cfg.learned_offset, "hypernetwork: its output stage is the learned offset");
     for (int i = 0; i < hn->cfg.n_modules; i++)
         for (int f = 0; f < 2; f++) o.n += hypernet_output_span(&offset, &hn->cfg, i, f);

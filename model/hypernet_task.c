@@ -40,7 +40,7 @@ static float *buffer(const Hypernet *hn, Buffer b) {
     return hn->buffers + hn->saved->at.buffer_at[b];
 }
 static Tensor hidden(const Hypernet *hn, float *x) {
-    return tensor_2d(x, DT_F32, hn->saved->tasks, hypernet_widths(&hn->cfg).hidden);
+    return device_2d(hn->dev, x, hn->saved->tasks, hypernet_widths(&hn->cfg).hidden);
 }
 
 /* ---- forward ---- */
@@ -252,7 +252,7 @@ static Status first_bwd(const Hypernet *hn, Device *dev, const float *dy, int sl
     TRY(hypernet_linear_bwd_weight(hn, dev, grad(hn, slot), grad(hn, slot + 1), dy, s->e, t, e, n));
     if (!d_e.data) return OK;
     CHECK(d_e.ndim == 2 && d_e.dim[0] == t && d_e.dim[1] == e, "hypernetwork: d_embeddings [T,E]");
-    return gemm(dev, d_e, tensor_2d((float *)dy, DT_F32, t, n), tensor_2d(param(hn, slot), DT_F32, n, e),
+    return gemm(dev, d_e, device_2d(dev, (float *)dy, t, n), device_2d(dev, param(hn, slot), n, e),
                 (GemmOpts){.alpha = 1.0f});
 }
 

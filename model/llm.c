@@ -38,7 +38,32 @@ static int64_t module_column(const LlmConfig *c, LoraModule m) {
     }
 }
 
-static void acts_bind(LlmActs *a, const LlmConfig *c) {
+/* Room for the host's arrays, and for what the host wants back. */
+static void bind_copies(LlmActs *a) {
+    int64_t n = a->max_tokens, r = a->max_rows;
+    a->in = (LlmInputs){.ids = arena_i32(&a->mem, n),
+                        .pos = arena_i32(&a->mem, n),
+                        .cu_seqlens = arena_i32(&a->mem, n + 1), /* decoding: a sequence a token */
+                        .adapter = arena_i32(&a->mem, n),
+                        .row = arena_i32(&a->mem, r),
+                        .label = arena_i32(&a->mem, r),
+                        .weight = arena_f32(&a->mem, r),
+                        .slot = arena_i32(&a->mem, n),
+                        .len = arena_i32(&a->mem, n),
+                        .place = arena_i32(&a->mem, n)};
+    a->out = (CrossEntropyOut){.nll = arena_f32(&a->mem, r),
+                               .loss = arena_f32(&a->mem, r),
+                               .entropy = arena_f32(&a->mem, r),
+                               .argmax = arena_i32(&a->mem, r)};
+}
+
+static void host_bind(LlmActs *a) {
+    a->host_cu = arena_i32(&a->host, a->max_tokens + 1);
+    a->host_pos = arena_i32(&a->host, a->max_tokens);
+    a->host_place = arena_i32(&a->host, a->max_tokens);
+}
+
+static void acts_bind(LlmActs *a, const LlmConfig *c, bool apart) {
     int64_t n = a->max_tokens, r = a->max_rows, q = c->heads * c->head_dim;
     int64_t sets = a->training ? c->n_layers : 1, branch = c->post_norms ? n * c->width : 0;
     for (int64_t l = 0; l < sets; l++) {
@@ -65,6 +90,7 @@ static void acts_bind(LlmActs *a, const LlmConfig *c) {
     a->rows_x = arena_f32(&a->mem, r * c->width);
     a->rstd = arena_f32(&a->mem, r);
     a->rows = arena_f32(&a->mem, r * c->width);
+    if (apart) bind_copies(a);
     if (!a->training) return;
     a->drows = arena_f32(&a->mem, r * c->width);
     a->drows_x = arena_f32(&a->mem, r * c->width);
@@ -88,20 +114,26 @@ Status llm_acts_init(LlmActs *acts, const Llm *llm, int64_t max_tokens, int64_t 
     if (!acts->layers)
         return status_error(E_ENV, "no memory for the activations of %lld layers",
                             (long long)llm->cfg.n_layers);
+    bool apart = llm->dev->kind != DEVICE_CPU;
     acts->mem = arena_measure("activations");
-    acts_bind(acts, &llm->cfg);
-    Status s = arena_commit(&acts->mem);
+    acts->host = arena_measure("batch");
+    acts_bind(acts, &llm->cfg, apart);
+    host_bind(acts);
+    Status s = arena_commit_on(&acts->mem, llm->dev);
+    if (status_is_ok(s)) s = arena_commit(&acts->host);
     if (!status_is_ok(s)) {
         llm_acts_free(acts);
         return s;
     }
-    acts_bind(acts, &llm->cfg);
+    acts_bind(acts, &llm->cfg, apart);
+    host_bind(acts);
     return OK;
 }
 
 void llm_acts_free(LlmActs *acts) {
     free(acts->layers);
     arena_free(&acts->mem);
+    arena_free(&acts->host);
     memset(acts, 0, sizeof *acts);
 }
 
@@ -112,11 +144,22 @@ typedef struct Pass {
     LlmActs *acts;
     const LoraSet *loras;
     int64_t n_tokens, n_seqs;
-    const int32_t *cu_seqlens, *adapter;
     LlmRun run;
-    LlmCache *cache;           /* NULL: none */
-    const int32_t *slot, *len; /* decoding: len, else NULL */
+    LlmCache *cache; /* NULL: none */
+    bool decode;     /* one token a sequence, against the cache */
 } Pass;
+
+/* Makes *there what the device reads for the host's array: that itself, or a copy. */
+static Status send(Device *dev, const int32_t **there, const int32_t *host, int64_t n) {
+    if (dev->kind != DEVICE_CPU) return device_upload(dev, (void *)*there, host, (size_t)n * sizeof *host);
+    *there = host;
+    return OK;
+}
+
+/* The way back: nothing where the two are one, or not wanted. */
+static Status bring(Device *dev, void *host, const void *there, size_t bytes) {
+    return host == there ? OK : device_download(dev, host, there, bytes);
+}
 
 static AttentionShape attention_shape(const LlmConfig *c, int64_t layer) {
     AttentionShape s = {c->heads,
@@ -139,18 +182,14 @@ static bool has_lora(const Pass *p, LoraModule m) {
     return p->loras && p->loras->on[m];
 }
 
-static Tensor mat(float *data, int64_t rows, int64_t cols) {
-    return tensor_2d(data, DT_F32, rows, cols);
-}
-
 /* Adds the adapter's part of module m to its columns of y. */
 static Status lora_add(const Pass *p, int64_t layer, LoraModule m, Tensor y, Tensor x) {
     if (!has_lora(p, m)) return OK;
     AdapterShape shape = llm_adapter_shape(&p->llm->cfg);
     Tensor out = tensor_columns(y, module_column(&p->llm->cfg, m), shape.out[m]);
-    Tensor h = mat(p->acts->layers[layer].h[m], x.dim[0], p->loras->rank);
-    return lora_fwd(p->dev, out, h, x, lora_layer(p->loras->w[m], layer, p->loras->n_layers), p->adapter,
-                    p->cu_seqlens, p->n_seqs, lora_opts(p, layer, m));
+    Tensor h = device_2d(p->dev, p->acts->layers[layer].h[m], x.dim[0], p->loras->rank);
+    return lora_fwd(p->dev, out, h, x, lora_layer(p->loras->w[m], layer, p->loras->n_layers),
+                    p->acts->in.adapter, p->acts->in.cu_seqlens, p->n_seqs, lora_opts(p, layer, m));
 }
 
 /* Adapter gradients of module m, and its part of dx (dx.data NULL: not wanted). */
@@ -158,25 +197,42 @@ static Status lora_sub(const Pass *p, int64_t layer, LoraModule m, Tensor dx, Te
     if (!has_lora(p, m)) return OK;
     AdapterShape shape = llm_adapter_shape(&p->llm->cfg);
     Tensor dout = tensor_columns(dy, module_column(&p->llm->cfg, m), shape.out[m]);
-    Tensor h = mat(p->acts->layers[layer].h[m], x.dim[0], p->loras->rank);
+    Tensor h = device_2d(p->dev, p->acts->layers[layer].h[m], x.dim[0], p->loras->rank);
     return lora_bwd(p->dev, dx, lora_layer(p->loras->g[m], layer, p->loras->n_layers), dout, h, x,
-                    lora_layer(p->loras->w[m], layer, p->loras->n_layers), p->adapter, p->cu_seqlens,
-                    p->n_seqs, lora_opts(p, layer, m));
+                    lora_layer(p->loras->w[m], layer, p->loras->n_layers), p->acts->in.adapter,
+                    p->acts->in.cu_seqlens, p->n_seqs, lora_opts(p, layer, m));
 }
 
-/* Copies keys and values of the batch into their slots. */
-static void cache_store(const Pass *p, int64_t layer, Tensor k, Tensor v) {
-    LlmCache *c = p->cache;
+/* Sends where in the cache each token of the host's batch has its key and value. */
+static Status send_places(const Pass *p, const int32_t *cu_seqlens, const int32_t *slot, const int32_t *len) {
+    const LlmCache *c = p->cache;
+    CHECK(c->slots * c->max_len <= INT32_MAX, "a cache of %lld x %lld", (long long)c->slots,
+          (long long)c->max_len);
     for (int64_t b = 0; b < p->n_seqs; b++)
-        for (int64_t n = p->cu_seqlens[b]; n < p->cu_seqlens[b + 1]; n++) {
-            int64_t pos = p->len ? p->len[b] - 1 : n - p->cu_seqlens[b];
-            CHECK(pos >= 0 && pos < c->max_len && p->slot[b] >= 0 && p->slot[b] < c->slots,
-                  "position %lld of slot %d in a cache of %lld x %lld", (long long)pos, (int)p->slot[b],
+        for (int64_t n = cu_seqlens[b]; n < cu_seqlens[b + 1]; n++) {
+            int64_t pos = len ? len[b] - 1 : n - cu_seqlens[b];
+            CHECK(pos >= 0 && pos < c->max_len && slot[b] >= 0 && slot[b] < c->slots,
+                  "position %lld of slot %d in a cache of %lld x %lld", (long long)pos, (int)slot[b],
                   (long long)c->slots, (long long)c->max_len);
-            int64_t at = ((layer * c->slots + p->slot[b]) * c->max_len + pos) * c->kv_width;
-            memcpy(c->k + at, tensor_f32(k) + n * k.ld, (size_t)c->kv_width * sizeof(float));
-            memcpy(c->v + at, tensor_f32(v) + n * v.ld, (size_t)c->kv_width * sizeof(float));
+            p->acts->host_place[n] = (int32_t)(slot[b] * c->max_len + pos);
         }
+    return send(p->dev, &p->acts->in.place, p->acts->host_place, p->n_tokens);
+}
+
+/* One layer's keys (values) of the cache. */
+static Tensor cached(const Pass *p, float *data, int64_t layer) {
+    const LlmCache *c = p->cache;
+    Tensor t = tensor_3d(data + layer * c->slots * c->max_len * c->kv_width, DT_F32, c->slots, c->max_len,
+                         c->kv_width);
+    t.device = p->dev->kind;
+    return t;
+}
+
+/* The same, a row a position. */
+static Tensor positions(Tensor cache) {
+    Tensor t = tensor_2d(cache.data, cache.dtype, cache.dim[0] * cache.dim[1], cache.dim[2]);
+    t.device = cache.device;
+    return t;
 }
 
 static Status attend(const Pass *p, int64_t layer, Tensor attn, Tensor qkv) {
@@ -184,33 +240,37 @@ static Status attend(const Pass *p, int64_t layer, Tensor attn, Tensor qkv) {
     int64_t hd = c->heads * c->head_dim, gd = c->groups * c->head_dim;
     Tensor q = tensor_columns(qkv, 0, hd), k = tensor_columns(qkv, hd, gd),
            v = tensor_columns(qkv, hd + gd, gd);
-    TRY(rope_fwd(p->dev, tensor_columns(qkv, 0, hd + gd), mat(p->acts->cs, p->n_tokens, c->head_dim)));
-    if (p->cache) cache_store(p, layer, k, v);
-    if (!p->len)
-        return attention_fwd(p->dev, attn, mat(p->acts->layers[layer].lse, p->n_tokens, c->heads), q, k, v,
-                             p->cu_seqlens, p->n_seqs, attention_shape(c, layer));
-    int64_t span = p->cache->slots * p->cache->max_len * gd;
-    Tensor kc = tensor_3d(p->cache->k + layer * span, DT_F32, p->cache->slots, p->cache->max_len, gd);
-    Tensor vc = tensor_3d(p->cache->v + layer * span, DT_F32, p->cache->slots, p->cache->max_len, gd);
-    return attention_decode(p->dev, attn, q, kc, vc, p->slot, p->len, attention_shape(c, layer));
+    TRY(rope_fwd(p->dev, tensor_columns(qkv, 0, hd + gd),
+                 device_2d(p->dev, p->acts->cs, p->n_tokens, c->head_dim)));
+    const LlmInputs *in = &p->acts->in;
+    Tensor kc = {0}, vc = {0};
+    if (p->cache) {
+        kc = cached(p, p->cache->k, layer);
+        vc = cached(p, p->cache->v, layer);
+        TRY(rows_put(p->dev, positions(kc), k, in->place));
+        TRY(rows_put(p->dev, positions(vc), v, in->place));
+    }
+    if (p->decode)
+        return attention_decode(p->dev, attn, q, kc, vc, in->slot, in->len, attention_shape(c, layer));
+    Tensor lse = device_2d(p->dev, p->acts->layers[layer].lse, p->n_tokens, c->heads);
+    return attention_fwd(p->dev, attn, lse, q, k, v, in->cu_seqlens, p->n_seqs, attention_shape(c, layer));
 }
 
 /* dst <- src where they are different buffers. */
-static float *carry(float *dst, const float *src, int64_t n) {
-    if (dst != src) memcpy(dst, src, (size_t)n * sizeof(float));
-    return dst;
+static Status carry(Device *dev, float *dst, const float *src, int64_t n) {
+    return dst == src ? OK : device_copy(dev, dst, src, (size_t)n * sizeof(float));
 }
 
 /* Where a branch's last product goes: added to the stream, or kept apart for its post-norm. */
 static Tensor branch_of(const Pass *p, float *apart, Tensor stream) {
-    return p->llm->cfg.post_norms ? mat(apart, stream.dim[0], stream.dim[1]) : stream;
+    return p->llm->cfg.post_norms ? device_2d(p->dev, apart, stream.dim[0], stream.dim[1]) : stream;
 }
 
 /* stream += norm(branch), where branch is not the stream itself. Spoils acts->xn. */
 static Status join(const Pass *p, Tensor stream, Tensor branch, Tensor w, float *rstd) {
     if (branch.data == stream.data) return OK;
-    Tensor normed = mat(p->acts->xn, stream.dim[0], stream.dim[1]);
-    TRY(rmsnorm_fwd(p->dev, normed, tensor_1d(rstd, DT_F32, stream.dim[0]), branch, w, p->llm->cfg.norm_eps));
+    Tensor normed = device_2d(p->dev, p->acts->xn, stream.dim[0], stream.dim[1]);
+    TRY(rmsnorm_fwd(p->dev, normed, device_1d(p->dev, rstd, stream.dim[0]), branch, w, p->llm->cfg.norm_eps));
     return add_fwd(p->dev, stream, normed);
 }
 
@@ -218,9 +278,9 @@ static Status join(const Pass *p, Tensor stream, Tensor branch, Tensor w, float 
 static Status part(const Pass *p, Tensor *dbranch, Tensor dstream, Tensor branch, Tensor w, float *rstd) {
     *dbranch = dstream;
     if (!p->llm->cfg.post_norms) return OK;
-    *dbranch = mat(p->acts->dbranch, dstream.dim[0], dstream.dim[1]);
-    memset(p->acts->dbranch, 0, (size_t)tensor_numel(dstream) * sizeof(float));
-    return rmsnorm_bwd(p->dev, *dbranch, dstream, branch, w, tensor_1d(rstd, DT_F32, dstream.dim[0]));
+    *dbranch = device_2d(p->dev, p->acts->dbranch, dstream.dim[0], dstream.dim[1]);
+    TRY(device_zero(p->dev, p->acts->dbranch, (size_t)tensor_numel(dstream) * sizeof(float)));
+    return rmsnorm_bwd(p->dev, *dbranch, dstream, branch, w, device_1d(p->dev, rstd, dstream.dim[0]));
 }
 
 static Status layer_forward(const Pass *p, int64_t l) {
@@ -231,11 +291,11 @@ static Status layer_forward(const Pass *p, int64_t l) {
     Device *dev = p->dev;
     int64_t n = p->n_tokens, width = c->width;
     MatmulOpts set = {false}, into = {!c->post_norms};
-    Tensor xn = mat(a->xn, n, width), qkv = mat(y->qkv, n, qkv_width(c)),
-           attn = mat(y->attn, n, c->heads * c->head_dim);
-    Tensor gu = mat(y->gu, n, 2 * c->ffn), act = mat(a->act, n, c->ffn);
+    Tensor xn = device_2d(dev, a->xn, n, width), qkv = device_2d(dev, y->qkv, n, qkv_width(c)),
+           attn = device_2d(dev, y->attn, n, c->heads * c->head_dim);
+    Tensor gu = device_2d(dev, y->gu, n, 2 * c->ffn), act = device_2d(dev, a->act, n, c->ffn);
 
-    TRY(rmsnorm_fwd(dev, xn, tensor_1d(y->attn_rstd, DT_F32, n), mat(y->x, n, width), w->attn_norm,
+    TRY(rmsnorm_fwd(dev, xn, device_1d(dev, y->attn_rstd, n), device_2d(dev, y->x, n, width), w->attn_norm,
                     c->norm_eps));
     TRY(matmul_fwd(dev, qkv, xn, &w->qkv, set));
     if (c->qkv_bias) TRY(add_fwd(dev, qkv, w->qkv_bias));
@@ -243,19 +303,21 @@ static Status layer_forward(const Pass *p, int64_t l) {
     TRY(lora_add(p, l, K_PROJ, qkv, xn));
     TRY(lora_add(p, l, V_PROJ, qkv, xn));
     TRY(attend(p, l, attn, qkv));
-    Tensor mid = mat(carry(y->mid, y->x, n * width), n, width);
+    TRY(carry(dev, y->mid, y->x, n * width));
+    Tensor mid = device_2d(dev, y->mid, n, width);
     Tensor branch = branch_of(p, y->attn_out, mid);
     TRY(matmul_fwd(dev, branch, attn, &w->o, into));
     TRY(lora_add(p, l, O_PROJ, branch, attn));
     TRY(join(p, mid, branch, w->attn_post_norm, y->attn_post_rstd));
 
-    TRY(rmsnorm_fwd(dev, xn, tensor_1d(y->ffn_rstd, DT_F32, n), mid, w->ffn_norm, c->norm_eps));
+    TRY(rmsnorm_fwd(dev, xn, device_1d(dev, y->ffn_rstd, n), mid, w->ffn_norm, c->norm_eps));
     TRY(matmul_fwd(dev, gu, xn, &w->gate_up, set));
     TRY(lora_add(p, l, GATE_PROJ, gu, xn));
     TRY(lora_add(p, l, UP_PROJ, gu, xn));
     TRY(glu_fwd(dev, act, gu, c->act));
     float *next = l + 1 < c->n_layers ? a->layers[l + 1].x : a->x_final;
-    Tensor out = mat(carry(next, y->mid, n * width), n, width);
+    TRY(carry(dev, next, y->mid, n * width));
+    Tensor out = device_2d(dev, next, n, width);
     branch = branch_of(p, y->ffn_out, out);
     TRY(matmul_fwd(dev, branch, act, &w->down, into));
     TRY(lora_add(p, l, DOWN_PROJ, branch, act));
@@ -271,12 +333,14 @@ static Status layer_backward(const Pass *p, int64_t l) {
     Device *dev = p->dev;
     int64_t n = p->n_tokens, width = c->width, hd = c->heads * c->head_dim, gd = c->groups * c->head_dim;
     MatmulOpts set = {false};
-    Tensor xn = mat(a->xn, n, width), x = mat(y->x, n, width), mid = mat(y->mid, n, width);
-    Tensor qkv = mat(y->qkv, n, qkv_width(c)), attn = mat(y->attn, n, hd);
-    Tensor gu = mat(y->gu, n, 2 * c->ffn), act = mat(a->act, n, c->ffn);
-    Tensor dx = mat(a->dx, n, width), dxn = mat(a->dxn, n, width), dact = mat(a->dact, n, c->ffn);
-    Tensor dattn = mat(a->dattn, n, hd), dqkv = mat(a->dqkv, n, qkv_width(c));
-    Tensor attn_rstd = tensor_1d(y->attn_rstd, DT_F32, n), ffn_rstd = tensor_1d(y->ffn_rstd, DT_F32, n);
+    Tensor xn = device_2d(dev, a->xn, n, width), x = device_2d(dev, y->x, n, width),
+           mid = device_2d(dev, y->mid, n, width);
+    Tensor qkv = device_2d(dev, y->qkv, n, qkv_width(c)), attn = device_2d(dev, y->attn, n, hd);
+    Tensor gu = device_2d(dev, y->gu, n, 2 * c->ffn), act = device_2d(dev, a->act, n, c->ffn);
+    Tensor dx = device_2d(dev, a->dx, n, width), dxn = device_2d(dev, a->dxn, n, width),
+           dact = device_2d(dev, a->dact, n, c->ffn);
+    Tensor dattn = device_2d(dev, a->dattn, n, hd), dqkv = device_2d(dev, a->dqkv, n, qkv_width(c));
+    Tensor attn_rstd = device_1d(dev, y->attn_rstd, n), ffn_rstd = device_1d(dev, y->ffn_rstd, n);
 
     Tensor dbranch;
     TRY(part(p, &dbranch, dx, branch_of(p, y->ffn_out, dx), w->ffn_post_norm, y->ffn_post_rstd));
@@ -298,10 +362,10 @@ static Status layer_backward(const Pass *p, int64_t l) {
     TRY(matmul_bwd(dev, dattn, dbranch, &w->o, set));
     TRY(lora_sub(p, l, O_PROJ, dattn, dbranch, attn));
     TRY(attention_bwd(dev, tensor_columns(dqkv, 0, hd), tensor_columns(dqkv, hd, gd),
-                      tensor_columns(dqkv, hd + gd, gd), dattn, attn, mat(y->lse, n, c->heads),
+                      tensor_columns(dqkv, hd + gd, gd), dattn, attn, device_2d(dev, y->lse, n, c->heads),
                       tensor_columns(qkv, 0, hd), tensor_columns(qkv, hd, gd),
-                      tensor_columns(qkv, hd + gd, gd), p->cu_seqlens, p->n_seqs, attention_shape(c, l)));
-    TRY(rope_bwd(dev, tensor_columns(dqkv, 0, hd + gd), mat(a->cs, n, c->head_dim)));
+                      tensor_columns(qkv, hd + gd, gd), a->in.cu_seqlens, p->n_seqs, attention_shape(c, l)));
+    TRY(rope_bwd(dev, tensor_columns(dqkv, 0, hd + gd), device_2d(dev, a->cs, n, c->head_dim)));
     Tensor dinput = dxn;
     if (l == 0)
         dinput.data = NULL;
@@ -316,7 +380,7 @@ static Status layer_backward(const Pass *p, int64_t l) {
     return l == 0 ? OK : rmsnorm_bwd(dev, dx, dxn, x, w->attn_norm, attn_rstd);
 }
 
-static void check_adapters(const Pass *p) {
+static void check_adapters(const Pass *p, const int32_t *adapter) {
     const LoraSet *s = p->loras;
     if (!s) return;
     CHECK(s->n_layers == p->llm->cfg.n_layers && s->rank <= p->acts->rank,
@@ -324,18 +388,41 @@ static void check_adapters(const Pass *p) {
           (long long)s->n_layers, (long long)s->rank, (long long)p->llm->cfg.n_layers,
           (long long)p->acts->rank);
     for (int64_t b = 0; b < p->n_seqs; b++)
-        CHECK(p->adapter[b] < s->n_adapters, "adapter %d of %lld", (int)p->adapter[b],
-              (long long)s->n_adapters);
+        CHECK(adapter[b] < s->n_adapters, "adapter %d of %lld", (int)adapter[b], (long long)s->n_adapters);
 }
 
-static Status embed_and_run(const Pass *p, const int32_t *ids, const int32_t *pos, float noise) {
+/* What the CPU's operations check of a batch themselves; elsewhere they cannot. */
+static void check_batch(const Pass *p, const LlmBatch *b) {
+    check_adapters(p, b->adapter);
+    if (p->dev->kind == DEVICE_CPU) return;
+    CHECK(b->cu_seqlens[0] == 0 && b->cu_seqlens[b->n_seqs] == b->n_tokens, "sequences end at %d of %lld",
+          (int)b->cu_seqlens[b->n_seqs], (long long)b->n_tokens);
+    for (int64_t i = 0; i < b->n_seqs; i++)
+        CHECK(b->cu_seqlens[i] <= b->cu_seqlens[i + 1], "sequence %lld", (long long)i);
+    for (int64_t i = 0; i < b->n_tokens; i++)
+        CHECK(b->ids[i] >= 0 && b->ids[i] < p->llm->cfg.vocab, "token id %d of a vocabulary of %lld",
+              (int)b->ids[i], (long long)p->llm->cfg.vocab);
+}
+
+static Status send_batch(const Pass *p, const LlmBatch *b) {
+    LlmInputs *in = &p->acts->in;
+    check_batch(p, b);
+    TRY(send(p->dev, &in->ids, b->ids, b->n_tokens));
+    TRY(send(p->dev, &in->pos, b->pos, b->n_tokens));
+    TRY(send(p->dev, &in->cu_seqlens, b->cu_seqlens, b->n_seqs + 1));
+    return send(p->dev, &in->adapter, b->adapter, b->n_seqs);
+}
+
+static Status embed_and_run(const Pass *p, float noise) {
     const LlmConfig *c = &p->llm->cfg;
-    check_adapters(p);
+    const LlmInputs *in = &p->acts->in;
     /* NEFTune's noise is on the table's rows, before they are scaled */
     EmbeddingOpts eo = {c->embed_scale, c->embed_scale * noise, p->run.seed,
                         (p->run.step << 16) | NOISE_SITE};
-    TRY(embedding_fwd(p->dev, mat(p->acts->layers[0].x, p->n_tokens, c->width), ids, p->llm->embed, eo));
-    TRY(rope_table(p->dev, mat(p->acts->cs, p->n_tokens, c->head_dim), pos, p->llm->inv_freq));
+    Tensor x = device_2d(p->dev, p->acts->layers[0].x, p->n_tokens, c->width);
+    TRY(embedding_fwd(p->dev, x, in->ids, p->llm->embed, eo));
+    TRY(rope_table(p->dev, device_2d(p->dev, p->acts->cs, p->n_tokens, c->head_dim), in->pos,
+                   p->llm->inv_freq));
     for (int64_t l = 0; l < c->n_layers; l++) TRY(layer_forward(p, l));
     return OK;
 }
@@ -344,13 +431,15 @@ static Status embed_and_run(const Pass *p, const int32_t *ids, const int32_t *po
 static Status gather_rows(const Pass *p, const int32_t *row, int64_t n_rows) {
     const LlmConfig *c = &p->llm->cfg;
     LlmActs *a = p->acts;
-    for (int64_t i = 0; i < n_rows; i++) {
+    Tensor all = device_2d(p->dev, a->x_final, p->n_tokens, c->width);
+    Tensor x = device_2d(p->dev, a->rows_x, n_rows, c->width);
+    for (int64_t i = 0; i < n_rows; i++)
         CHECK(row[i] >= 0 && row[i] < p->n_tokens, "row %d of %lld tokens", (int)row[i],
               (long long)p->n_tokens);
-        memcpy(a->rows_x + i * c->width, a->x_final + row[i] * c->width, (size_t)c->width * sizeof(float));
-    }
-    return rmsnorm_fwd(p->dev, mat(a->rows, n_rows, c->width), tensor_1d(a->rstd, DT_F32, n_rows),
-                       mat(a->rows_x, n_rows, c->width), p->llm->norm, c->norm_eps);
+    TRY(send(p->dev, &a->in.row, row, n_rows));
+    TRY(embedding_fwd(p->dev, x, a->in.row, all, (EmbeddingOpts){.scale = 1.0f}));
+    return rmsnorm_fwd(p->dev, device_2d(p->dev, a->rows, n_rows, c->width),
+                       device_1d(p->dev, a->rstd, n_rows), x, p->llm->norm, c->norm_eps);
 }
 
 static Pass make_pass(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *b, const LoraSet *loras,
@@ -359,8 +448,7 @@ static Pass make_pass(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch
           "a batch of %lld tokens, %lld sequences, %lld rows in buffers for %lld, %lld, %lld",
           (long long)b->n_tokens, (long long)b->n_seqs, (long long)b->n_rows, (long long)acts->max_tokens,
           (long long)acts->max_seqs, (long long)acts->max_rows);
-    Pass p = {llm,           dev,        acts, loras, b->n_tokens, b->n_seqs,
-              b->cu_seqlens, b->adapter, run,  NULL,  NULL,        NULL};
+    Pass p = {llm, dev, acts, loras, b->n_tokens, b->n_seqs, run, NULL, false};
     return p;
 }
 
@@ -376,18 +464,40 @@ static float neftune_amplitude(const Llm *llm, const LlmBatch *b, LlmRun run) {
 Status llm_forward(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch, const LoraSet *loras,
                    LlmRun run) {
     Pass p = make_pass(llm, dev, acts, batch, loras, run);
-    TRY(embed_and_run(&p, batch->ids, batch->pos, neftune_amplitude(llm, batch, run)));
+    TRY(send_batch(&p, batch));
+    TRY(embed_and_run(&p, neftune_amplitude(llm, batch, run)));
     return gather_rows(&p, batch->row, batch->n_rows);
+}
+
+static Status send_labels(Device *dev, LlmInputs *in, const LlmBatch *b) {
+    TRY(send(dev, &in->label, b->label, b->n_rows));
+    if (dev->kind != DEVICE_CPU)
+        return device_upload(dev, (void *)in->weight, b->weight, (size_t)b->n_rows * sizeof(float));
+    in->weight = b->weight;
+    return OK;
 }
 
 Status llm_loss(double *loss, const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch,
                 CrossEntropyOut out, float smoothing) {
-    Tensor rows = mat(acts->rows, batch->n_rows, llm->cfg.width),
-           drows = mat(acts->drows, batch->n_rows, llm->cfg.width);
+    int64_t r = batch->n_rows;
+    size_t bytes = (size_t)r * sizeof(float);
+    Tensor rows = device_2d(dev, acts->rows, r, llm->cfg.width),
+           drows = device_2d(dev, acts->drows, r, llm->cfg.width);
     CrossEntropyOpts opts = {smoothing, llm->cfg.out_softcap};
-    TRY(cross_entropy(dev, out, drows, rows, &llm->head, batch->label, batch->weight, opts));
+    CrossEntropyOut there = out;
+    if (dev->kind != DEVICE_CPU)
+        there = (CrossEntropyOut){.nll = out.nll ? acts->out.nll : NULL,
+                                  .loss = out.loss ? acts->out.loss : NULL,
+                                  .entropy = out.entropy ? acts->out.entropy : NULL,
+                                  .argmax = out.argmax ? acts->out.argmax : NULL};
+    TRY(send_labels(dev, &acts->in, batch));
+    TRY(cross_entropy(dev, there, drows, rows, &llm->head, acts->in.label, acts->in.weight, opts));
+    TRY(bring(dev, out.nll, there.nll, bytes));
+    TRY(bring(dev, out.loss, there.loss, bytes));
+    TRY(bring(dev, out.entropy, there.entropy, bytes));
+    TRY(bring(dev, out.argmax, there.argmax, bytes));
     *loss = 0.0;
-    for (int64_t i = 0; i < batch->n_rows; i++) *loss += (double)batch->weight[i] * (double)out.loss[i];
+    for (int64_t i = 0; i < r; i++) *loss += (double)batch->weight[i] * (double)out.loss[i];
     return OK;
 }
 
@@ -395,14 +505,13 @@ Status llm_backward(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *
                     LlmRun run) {
     CHECK(acts->training && loras, "llm_backward without training buffers or adapters");
     Pass p = make_pass(llm, dev, acts, batch, loras, run);
-    int64_t width = llm->cfg.width, r = batch->n_rows;
-    memset(acts->drows_x, 0, (size_t)(r * width) * sizeof(float));
-    TRY(rmsnorm_bwd(dev, mat(acts->drows_x, r, width), mat(acts->drows, r, width),
-                    mat(acts->rows_x, r, width), llm->norm, tensor_1d(acts->rstd, DT_F32, r)));
-    memset(acts->dx, 0, (size_t)(batch->n_tokens * width) * sizeof(float));
-    for (int64_t i = 0; i < r; i++)
-        for (int64_t c = 0; c < width; c++)
-            acts->dx[batch->row[i] * width + c] += acts->drows_x[i * width + c];
+    int64_t width = llm->cfg.width, r = batch->n_rows, n = batch->n_tokens;
+    Tensor drows_x = device_2d(dev, acts->drows_x, r, width);
+    TRY(device_zero(dev, acts->drows_x, (size_t)(r * width) * sizeof(float)));
+    TRY(rmsnorm_bwd(dev, drows_x, device_2d(dev, acts->drows, r, width),
+                    device_2d(dev, acts->rows_x, r, width), llm->norm, device_1d(dev, acts->rstd, r)));
+    TRY(device_zero(dev, acts->dx, (size_t)(n * width) * sizeof(float)));
+    TRY(rows_put(dev, device_2d(dev, acts->dx, n, width), drows_x, acts->in.row));
     for (int64_t l = llm->cfg.n_layers - 1; l >= 0; l--) TRY(layer_backward(&p, l));
     return OK;
 }
@@ -417,7 +526,7 @@ Status llm_cache_init(LlmCache *cache, const Llm *llm, int64_t slots, int64_t ma
     LlmCache c = {slots, max_len, llm->cfg.groups * llm->cfg.head_dim,
                   NULL,  NULL,    arena_measure("key/value cache")};
     cache_bind(&c, llm->cfg.n_layers);
-    TRY(arena_commit(&c.mem));
+    TRY(arena_commit_on(&c.mem, llm->dev));
     cache_bind(&c, llm->cfg.n_layers);
     *cache = c;
     return OK;
@@ -433,8 +542,9 @@ Status llm_prefill(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *b
     LlmRun run = {false, 0.0f, 0, 0};
     Pass p = make_pass(llm, dev, acts, batch, loras, run);
     p.cache = cache;
-    p.slot = slot;
-    TRY(embed_and_run(&p, batch->ids, batch->pos, 0.0f));
+    TRY(send_batch(&p, batch));
+    TRY(send_places(&p, batch->cu_seqlens, slot, NULL));
+    TRY(embed_and_run(&p, 0.0f));
     return gather_rows(&p, batch->row, batch->n_rows);
 }
 
@@ -443,20 +553,40 @@ Status llm_decode(const Llm *llm, Device *dev, LlmActs *acts, int64_t n_seqs, co
                   LlmCache *cache) {
     CHECK(!acts->training && n_seqs <= acts->max_tokens && n_seqs <= acts->max_rows,
           "%lld sequences to decode", (long long)n_seqs);
-    size_t mark = arena_mark(&dev->scratch);
-    int32_t *cu = arena_i32(&dev->scratch, n_seqs + 1), *pos = arena_i32(&dev->scratch, n_seqs);
-    for (int64_t b = 0; b <= n_seqs; b++) cu[b] = (int32_t)b;
-    for (int64_t b = 0; b < n_seqs; b++) pos[b] = len[b] - 1;
-    LlmRun run = {false, 0.0f, 0, 0};
-    Pass p = {llm, dev, acts, loras, n_seqs, n_seqs, cu, adapter, run, cache, slot, len};
-    Status s = embed_and_run(&p, ids, pos, 0.0f);
-    if (status_is_ok(s)) s = gather_rows(&p, cu, n_seqs);
-    arena_release(&dev->scratch, mark);
-    return s;
+    for (int64_t b = 0; b < n_seqs; b++) {
+        acts->host_cu[b + 1] = (int32_t)b + 1;
+        acts->host_pos[b] = len[b] - 1;
+    }
+    acts->host_cu[0] = 0;
+    LlmBatch batch = {.n_tokens = n_seqs,
+                      .n_seqs = n_seqs,
+                      .n_rows = n_seqs,
+                      .ids = (int32_t *)ids,
+                      .pos = acts->host_pos,
+                      .cu_seqlens = acts->host_cu,
+                      .adapter = (int32_t *)adapter};
+    Pass p = {llm, dev, acts, loras, n_seqs, n_seqs, {0}, cache, true};
+    TRY(send_batch(&p, &batch));
+    TRY(send(dev, &acts->in.slot, slot, n_seqs));
+    TRY(send(dev, &acts->in.len, len, n_seqs));
+    TRY(send_places(&p, acts->host_cu, slot, len));
+    TRY(embed_and_run(&p, 0.0f));
+    return gather_rows(&p, acts->host_cu, n_seqs);
+}
+
+static Status logits_of(const Llm *llm, Device *dev, Tensor logits, const LlmActs *acts) {
+    MatmulOpts set = {false};
+    TRY(matmul_fwd(dev, logits, device_2d(dev, acts->rows, logits.dim[0], llm->cfg.width), &llm->head, set));
+    return llm->cfg.out_softcap > 0.0f ? softcap_fwd(dev, logits, llm->cfg.out_softcap) : OK;
 }
 
 Status llm_logits(const Llm *llm, Device *dev, Tensor logits, const LlmActs *acts) {
-    MatmulOpts set = {false};
-    TRY(matmul_fwd(dev, logits, mat(acts->rows, logits.dim[0], llm->cfg.width), &llm->head, set));
-    return llm->cfg.out_softcap > 0.0f ? softcap_fwd(dev, logits, llm->cfg.out_softcap) : OK;
+    if (dev->kind == DEVICE_CPU) return logits_of(llm, dev, logits, acts);
+    CHECK(logits.device == DEVICE_CPU && tensor_is_contiguous(logits), "logits are not the host's");
+    size_t mark = arena_mark(&dev->scratch), n = (size_t)tensor_numel(logits);
+    Tensor there = arena_tensor_2d(&dev->scratch, DT_F32, logits.dim[0], logits.dim[1]);
+    Status s = logits_of(llm, dev, there, acts);
+    if (status_is_ok(s)) s = device_download(dev, logits.data, there.data, n * sizeof(float));
+    arena_release(&dev->scratch, mark);
+    return s;
 }

@@ -19,6 +19,7 @@ typedef struct LlmLayer {
 
 typedef struct Llm {
     LlmConfig cfg;
+    Device *dev;          /* borrows: whose memory the weights are in, and the buffers made for them */
     char *name;           /* owns: base_model_name_or_path of adapters made for it */
     DType dtype;          /* of the matrices */
     Tensor embed;         /* [V,C] in dtype */
@@ -44,7 +45,7 @@ Status llm_choose_dtype(DType *out, const Device *dev, const char *name);
 /* Input and output width of every target module. */
 AdapterShape llm_adapter_shape(const LlmConfig *cfg);
 
-/* One packed batch. Rows with a label are gathered before the vocabulary product. */
+/* One packed batch, in host memory. Rows with a label are gathered before the vocabulary product. */
 typedef struct LlmBatch {
     int64_t n_tokens, n_seqs, n_rows;
     int32_t *ids, *pos;   /* [N] */
@@ -70,7 +71,17 @@ typedef struct LlmLayerActs {
     float *h[LORA_MODULES];                  /* [N,r] */
 } LlmLayerActs;
 
-/* Activations of one pass, for batches up to the given sizes. */
+/* What a pass is given, where the device reads it: the host's own arrays on the CPU, else copies. Views. */
+typedef struct LlmInputs {
+    const int32_t *ids, *pos;            /* [N] */
+    const int32_t *cu_seqlens, *adapter; /* [B+1] [B] */
+    const int32_t *row, *label;          /* [R] */
+    const float *weight;                 /* [R] */
+    const int32_t *slot, *len;           /* [B]: decoding */
+    const int32_t *place;                /* [N]: row of each token in the cache, slot * max_len + position */
+} LlmInputs;
+
+/* Activations of one pass, for batches up to the given sizes, in the device's memory. */
 typedef struct LlmActs {
     int64_t max_tokens, max_seqs, max_rows, rank;
     bool training;
@@ -81,7 +92,10 @@ typedef struct LlmActs {
     float *rows_x, *rstd; /* [R,C] [R]: gathered rows before the final norm */
     float *rows, *drows;  /* [R,C]: after it, and the loss's gradient there */
     float *dx, *dxn, *dact, *dattn, *dqkv, *drows_x, *dbranch;
-    Arena mem; /* owns */
+    LlmInputs in;
+    CrossEntropyOut out;                      /* [R]: llm_loss's results; not on the CPU */
+    int32_t *host_cu, *host_pos, *host_place; /* [N+1] [N] [N]: what the host makes for decoding */
+    Arena mem, host;                          /* owns */
 } LlmActs;
 
 typedef struct LlmRun {
@@ -90,18 +104,19 @@ typedef struct LlmRun {
     uint64_t seed, step;
 } LlmRun;
 
-/* rank: of the adapters that will be used (0: none). */
+/* For passes on the model's device. rank: of the adapters that will be used (0: none). */
 Status llm_acts_init(LlmActs *acts, const Llm *llm, int64_t max_tokens, int64_t max_seqs, int64_t max_rows,
                      int64_t rank, bool training);
 void llm_acts_free(LlmActs *acts);
-/* Hidden rows after the final norm for batch->row -> acts->rows [R,C]. loras NULL: the base alone. */
+/* Hidden rows after the final norm for batch->row -> acts->rows [R,C]. loras NULL: the base alone; else in
+ * the device's memory. */
 Status llm_forward(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch, const LoraSet *loras,
                    LlmRun run);
 /* Loss of the rows gathered by llm_forward (see cross_entropy): *loss = sum_i weight[i] loss[i], in double.
- * In training also fills acts->drows. out.loss must be there. */
+ * In training also fills acts->drows. out is the host's; out.loss must be there. */
 Status llm_loss(double *loss, const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch,
                 CrossEntropyOut out, float smoothing);
-/* From acts->drows to loras->g, which is added to. */
+/* From acts->drows to loras->g, which is added to; after llm_forward and llm_loss of the same batch. */
 Status llm_backward(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *batch, const LoraSet *loras,
                     LlmRun run);
 
@@ -117,7 +132,7 @@ Status llm_prefill(const Llm *llm, Device *dev, LlmActs *acts, const LlmBatch *b
 Status llm_decode(const Llm *llm, Device *dev, LlmActs *acts, int64_t n_seqs, const int32_t *ids,
                   const int32_t *slot, const int32_t *len, const int32_t *adapter, const LoraSet *loras,
                   LlmCache *cache);
-/* logits [R,V] of acts->rows. */
+/* logits [R,V] of acts->rows, in host memory. */
 Status llm_logits(const Llm *llm, Device *dev, Tensor logits, const LlmActs *acts);
 
 #endif

@@ -45,12 +45,13 @@ static Status add(Run *r, const int32_t *ids, int64_t n) {
 static Status flush(Run *r, float *out) {
     int64_t c = r->llm->cfg.width;
     TRY(llm_forward(r->llm, r->dev, &r->acts, &r->batch, NULL, (LlmRun){0}));
+    TRY(device_download(r->dev, out, r->acts.rows, (size_t)(r->batch.n_rows * c) * sizeof *out));
     for (int64_t i = 0; i < r->batch.n_rows; i++) {
-        const float *x = r->acts.rows + i * c;
+        float *x = out + i * c;
         double square = 0;
         for (int64_t j = 0; j < c; j++) square += (double)x[j] * x[j];
         double scale = sqrt((double)c) / fmax(sqrt(square), 1e-12);
-        for (int64_t j = 0; j < c; j++) out[i * c + j] = (float)(x[j] * scale);
+        for (int64_t j = 0; j < c; j++) x[j] = (float)(x[j] * scale);
     }
     r->batch.n_tokens = r->batch.n_seqs = r->batch.n_rows = 0;
     return OK;

@@ -1,7 +1,7 @@
 /* Loading a decoder: matrices from a GGUF file or a Hugging Face directory, through one list of tensors with
- * a name in each. Rows are converted to float by all threads, then packed for the device. Rows of q and k
- * that a GGUF of architecture llama stores permuted (formats: convert_hf_to_gguf's LlamaModel.permute) are
- * put back in half-split order. */
+ * a name in each. Rows are converted to float by all threads, in host memory, then packed for the device or
+ * copied there. Rows of q and k that a GGUF of architecture llama stores permuted (formats:
+ * convert_hf_to_gguf's LlamaModel.permute) are put back in half-split order. */
 #include "data/safetensors.h"
 #include "data/vocabulary.h"
 #include "model/llm.h"
@@ -181,8 +181,12 @@ static Status load_gguf_text(Llm *llm, const Gguf *g) {
     return take_vocabulary(llm, &v, g->path);
 }
 
-static Tensor vector_tensor(Arena *mem, int64_t n) {
-    return tensor_1d(arena_f32(mem, n), DT_F32, n);
+static Tensor vector_tensor(Llm *llm, int64_t n) {
+    return device_1d(llm->dev, arena_f32(&llm->mem, n), n);
+}
+
+static Status to_device(const Llm *llm, void *dst, const float *src, int64_t n) {
+    return device_upload(llm->dev, dst, src, (size_t)n * sizeof *src);
 }
 
 /* One matrix of `n` parts stacked by rows: reads into buf (unless measuring) and packs. */
@@ -204,26 +208,24 @@ static Status load_stacked(Weight *out, Llm *llm, Device *dev, const Source *s, 
     return matmul_pack(dev, &llm->mem, out, tensor_2d(buf, DT_F32, rows, cols), opts.dtype, pack);
 }
 
-static Status load_vector(Tensor *out, Llm *llm, const Source *s, Part part, int64_t layer, int64_t n) {
-    *out = vector_tensor(&llm->mem, n);
-    return llm->mem.base ? read_part(tensor_f32(*out), s, part, layer, n, 1, 0) : OK;
-}
-
-static Status load_norm(Tensor *out, Llm *llm, const Source *s, Part part, int64_t layer) {
+static Status load_norm(Tensor *out, Llm *llm, const Source *s, float *buf, Part part, int64_t layer) {
     int64_t n = llm->cfg.width;
-    TRY(load_vector(out, llm, s, part, layer, n));
-    for (int64_t i = 0; i < n && llm->mem.base && llm->cfg.norm_offset; i++) tensor_f32(*out)[i] += 1.0f;
-    return OK;
+    *out = vector_tensor(llm, n);
+    if (!llm->mem.base) return OK;
+    TRY(read_part(buf, s, part, layer, n, 1, 0));
+    for (int64_t i = 0; i < n && llm->cfg.norm_offset; i++) buf[i] += 1.0f;
+    return to_device(llm, out->data, buf, n);
 }
 
-static Status load_qkv_bias(LlmLayer *y, Llm *llm, const Source *s, int64_t l, int64_t q, int64_t kv) {
+static Status load_qkv_bias(LlmLayer *y, Llm *llm, const Source *s, float *buf, int64_t l, int64_t q,
+                            int64_t kv) {
     const Part parts[] = {ATTN_Q_BIAS, ATTN_K_BIAS, ATTN_V_BIAS};
     const int64_t size[] = {q, kv, kv};
     int64_t at = 0;
-    y->qkv_bias = vector_tensor(&llm->mem, q + 2 * kv);
-    for (int i = 0; i < 3 && llm->mem.base; at += size[i++])
-        TRY(read_part(tensor_f32(y->qkv_bias) + at, s, parts[i], l, size[i], 1, 0));
-    return OK;
+    y->qkv_bias = vector_tensor(llm, q + 2 * kv);
+    if (!llm->mem.base) return OK;
+    for (int i = 0; i < 3; at += size[i++]) TRY(read_part(buf + at, s, parts[i], l, size[i], 1, 0));
+    return to_device(llm, y->qkv_bias.data, buf, at);
 }
 
 static Status load_layer(Llm *llm, Device *dev, const Source *s, float *buf, int64_t l, LlmLoad opts) {
@@ -234,54 +236,70 @@ static Status load_layer(Llm *llm, Device *dev, const Source *s, float *buf, int
     const Stacked qkv[] = {{ATTN_Q, q, d}, {ATTN_K, kv, d}, {ATTN_V, kv, 0}}, o[] = {{ATTN_O, c->width, 0}};
     const Stacked gate_up[] = {{FFN_GATE, c->ffn, 0}, {FFN_UP, c->ffn, 0}},
                   down[] = {{FFN_DOWN, c->width, 0}};
-    TRY(load_norm(&y->attn_norm, llm, s, ATTN_NORM, l));
-    TRY(load_norm(&y->ffn_norm, llm, s, c->post_norms ? PRE_FFN_NORM : FFN_NORM, l));
+    TRY(load_norm(&y->attn_norm, llm, s, buf, ATTN_NORM, l));
+    TRY(load_norm(&y->ffn_norm, llm, s, buf, c->post_norms ? PRE_FFN_NORM : FFN_NORM, l));
     if (c->post_norms) {
-        TRY(load_norm(&y->attn_post_norm, llm, s, ATTN_POST_NORM, l));
-        TRY(load_norm(&y->ffn_post_norm, llm, s, FFN_POST_NORM, l));
+        TRY(load_norm(&y->attn_post_norm, llm, s, buf, ATTN_POST_NORM, l));
+        TRY(load_norm(&y->ffn_post_norm, llm, s, buf, FFN_POST_NORM, l));
     }
-    if (c->qkv_bias) TRY(load_qkv_bias(y, llm, s, l, q, kv));
+    if (c->qkv_bias) TRY(load_qkv_bias(y, llm, s, buf, l, q, kv));
     TRY(load_stacked(&y->qkv, llm, dev, s, buf, l, c->width, qkv, 3, opts));
     TRY(load_stacked(&y->o, llm, dev, s, buf, l, q, o, 1, opts));
     TRY(load_stacked(&y->gate_up, llm, dev, s, buf, l, c->width, gate_up, 2, opts));
     return load_stacked(&y->down, llm, dev, s, buf, l, c->ffn, down, 1, opts);
 }
 
+/* buf [V,C] as the embedding table. */
+static Status store_table(Llm *llm, const float *buf) {
+    enum { STEP = 1 << 14 };
+    Tensor t = llm->embed;
+    int64_t n = tensor_numel(t);
+    uint16_t *to = t.data, part[STEP];
+    if (t.dtype == DT_F32) return to_device(llm, t.data, buf, n);
+    if (llm->dev->kind == DEVICE_CPU) {
+#pragma omp parallel for num_threads(llm->dev->n_threads) schedule(static)
+        for (int64_t i = 0; i < n; i++) to[i] = float_to_bf16(buf[i]);
+        return OK;
+    }
+    for (int64_t at = 0; at < n; at += STEP) {
+        int64_t some = n - at < STEP ? n - at : STEP;
+        for (int64_t i = 0; i < some; i++) part[i] = float_to_bf16(buf[at + i]);
+        TRY(device_upload(llm->dev, to + at, part, (size_t)some * sizeof *part));
+    }
+    return OK;
+}
+
 /* The embedding table; the head from the same rows when they are tied. */
 static Status load_ends(Llm *llm, Device *dev, const Source *s, float *buf, LlmLoad opts) {
     const LlmConfig *c = &llm->cfg;
     const Stacked head = {HEAD, c->vocab, 0};
-    int64_t n = c->vocab * c->width;
     MatmulPackOpts pack = {opts.backward};
-    TRY(load_norm(&llm->norm, llm, s, NORM, 0));
+    TRY(load_norm(&llm->norm, llm, s, buf, NORM, 0));
     llm->embed = arena_tensor_2d(&llm->mem, opts.dtype, c->vocab, c->width);
     if (llm->mem.base) {
         TRY(read_part(buf, s, EMBED, 0, c->vocab, c->width, 0));
-        if (opts.dtype == DT_F32)
-            memcpy(llm->embed.data, buf, (size_t)n * sizeof(float));
-        else
-#pragma omp parallel for num_threads(s->n_threads) schedule(static)
-            for (int64_t i = 0; i < n; i++) ((uint16_t *)llm->embed.data)[i] = float_to_bf16(buf[i]);
+        TRY(store_table(llm, buf));
     }
     if (!c->tied) return load_stacked(&llm->head, llm, dev, s, buf, 0, c->width, &head, 1, opts);
     return matmul_pack(dev, &llm->mem, &llm->head, tensor_2d(buf, DT_F32, c->vocab, c->width), opts.dtype,
                        pack);
 }
 
-/* The angles; buf has room for the divisors that a GGUF may carry. */
+/* The angles; buf has room for them and for the divisors that a GGUF may carry. */
 static Status load_rope(Llm *llm, const Source *s, float *buf) {
     const LlmConfig *c = &llm->cfg;
-    llm->inv_freq = arena_f32(&llm->mem, c->head_dim / 2);
+    int64_t n = c->head_dim / 2;
+    llm->inv_freq = arena_f32(&llm->mem, n);
     if (!llm->mem.base) return OK;
     if (c->rope.kind == LLM_ROPE_TABLE) {
-        TRY(read_part(buf, s, ROPE_FREQS, 0, c->head_dim / 2, 1, 0));
-        for (int64_t i = 0; i < c->head_dim / 2; i++)
+        TRY(read_part(buf, s, ROPE_FREQS, 0, n, 1, 0));
+        for (int64_t i = 0; i < n; i++)
             if (!(buf[i] > 0.0f))
                 return status_error(E_INPUT, "%s: tensor '%s': divisor %g, expected positive numbers",
                                     s->gguf.path, part_names[ROPE_FREQS].gguf, (double)buf[i]);
     }
-    llm_config_inv_freq(llm->inv_freq, c, buf);
-    return OK;
+    llm_config_inv_freq(buf + n, c, buf);
+    return to_device(llm, llm->inv_freq, buf + n, n);
 }
 
 static Status load_weights(Llm *llm, Device *dev, const Source *s, float *buf, LlmLoad opts) {
@@ -330,7 +348,7 @@ static Status load_from(Llm *llm, Device *dev, const Source *s, LlmLoad opts) {
     if (!llm->layers) return status_error(E_ENV, "%s: out of memory", llm->name);
     llm->mem = arena_measure("model weights");
     TRY(load_weights(llm, dev, s, NULL, opts));
-    TRY(arena_commit(&llm->mem));
+    TRY(arena_commit_on(&llm->mem, dev));
     Arena buf;
     TRY(arena_init(&buf, "weight conversion", (size_t)largest_matrix(&llm->cfg) * sizeof(float)));
     Status st = load_weights(llm, dev, s, (float *)buf.base, opts);
@@ -362,6 +380,7 @@ static Status load(Llm *llm, Device *dev, const char *path, LlmLoad opts) {
 
 Status llm_load(Llm *llm, Device *dev, const char *path, LlmLoad opts) {
     memset(llm, 0, sizeof *llm);
+    llm->dev = dev;
     llm->name = strdup(path);
     Status s = llm->name ? load(llm, dev, path, opts) : status_error(E_ENV, "%s: out of memory", path);
     if (!status_is_ok(s)) llm_free(llm);
@@ -381,8 +400,9 @@ Status llm_choose_dtype(DType *out, const Device *dev, const char *name) {
     bool automatic = !name || strcmp(name, "auto") == 0;
     if (!automatic && strcmp(name, "bf16") != 0 && strcmp(name, "f32") != 0)
         return status_error(E_USAGE, "dtype '%s': expected auto, bf16 or f32", name);
-    if (!automatic && strcmp(name, "bf16") == 0 && !dev->bf16_dot)
+    bool has_bf16 = dev->bf16_dot || dev->kind == DEVICE_CUDA;
+    if (!automatic && strcmp(name, "bf16") == 0 && !has_bf16)
         return status_error(E_ENV, "dtype bf16: this CPU has no AVX512-BF16; use f32");
-    *out = automatic ? (dev->bf16_dot ? DT_BF16 : DT_F32) : (strcmp(name, "bf16") == 0 ? DT_BF16 : DT_F32);
+    *out = automatic ? (has_bf16 ? DT_BF16 : DT_F32) : (strcmp(name, "bf16") == 0 ? DT_BF16 : DT_F32);
     return OK;
 }

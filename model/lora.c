@@ -1,6 +1,9 @@
 #include "model/lora.h"
 
+#include "kernels/ops.h"
+
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 LoraView lora_layer(LoraView v, int64_t layer, int64_t n_layers) {
@@ -11,39 +14,13 @@ LoraView lora_layer(LoraView v, int64_t layer, int64_t n_layers) {
     return v;
 }
 
-/* Sum of squares of one matrix [rows, columns] in double, in order; g += slope * x (g NULL: not wanted). */
-static double penalise(float *g, const float *x, int64_t ld, int64_t rows, int64_t columns, float slope) {
-    double sum = 0;
-    for (int64_t i = 0; i < rows; i++) {
-        const float *xr = x + i * ld;
-        double part[8] = {0}; /* eight fixed partial sums */
-        int64_t whole = columns - columns % 8;
-        for (int64_t j = 0; j < whole; j += 8)
-            for (int k = 0; k < 8; k++) part[k] += (double)xr[j + k] * (double)xr[j + k];
-        for (int64_t j = whole; j < columns; j++) part[j - whole] += (double)xr[j] * (double)xr[j];
-        for (int k = 0; k < 8; k++) sum += part[k];
-        if (!g) continue;
-        float *gr = g + i * ld;
-#pragma omp simd
-        for (int64_t j = 0; j < columns; j++) gr[j] += slope * xr[j];
-    }
-    return sum;
-}
-
-/* weight * mean of squares over n_items matrices; items in groups, each item's sum by one thread. */
-static double penalise_all(Device *dev, float *g, const float *x, int64_t stride, int64_t ld, int64_t n_items,
-                           int64_t rows, int64_t columns, double weight) {
-    enum { GROUP = 256 };
-    double each[GROUP], total = 0, per = weight / ((double)n_items * (double)rows * (double)columns);
-    for (int64_t from = 0; from < n_items; from += GROUP) {
-        int64_t n = n_items - from < GROUP ? n_items - from : GROUP;
-#pragma omp parallel for num_threads(dev->n_threads) schedule(static)
-        for (int64_t i = 0; i < n; i++)
-            each[i] = penalise(g ? g + (from + i) * stride : NULL, x + (from + i) * stride, ld, rows, columns,
-                               (float)(2.0 * per));
-        for (int64_t i = 0; i < n; i++) total += each[i];
-    }
-    return total * per;
+/* weight * mean of squares over n_items matrices. */
+static Status penalise_all(Device *dev, double *penalty, float *g, const float *x, RowItems d,
+                           double weight) {
+    double sum, per = weight / ((double)d.n * (double)d.rows * (double)d.columns);
+    TRY(rows_penalty(dev, &sum, g, x, d, (float)(2.0 * per)));
+    *penalty += sum * per;
+    return OK;
 }
 
 Status lora_penalty(Device *dev, double *penalty, const LoraSet *set, const int64_t *in, const int64_t *out,
@@ -57,8 +34,10 @@ Status lora_penalty(Device *dev, double *penalty, const LoraSet *set, const int6
         CHECK(!g.a || (g.a_stride == w.a_stride && g.bt_stride == w.bt_stride && g.lda == w.lda &&
                        g.ldb == w.ldb),
               "lora: gradients of %s are laid out differently", lora_module_name((LoraModule)m));
-        *penalty += penalise_all(dev, g.a, w.a, w.a_stride, w.lda, items, set->rank, in[m], weight);
-        *penalty += penalise_all(dev, g.bt, w.bt, w.bt_stride, w.ldb, items, set->rank, out[m], weight);
+        RowItems a = {items, w.a_stride, set->rank, w.lda, in[m]},
+                 bt = {items, w.bt_stride, set->rank, w.ldb, out[m]};
+        TRY(penalise_all(dev, penalty, g.a, w.a, a, weight));
+        TRY(penalise_all(dev, penalty, g.bt, w.bt, bt, weight));
     }
     return OK;
 }
@@ -78,22 +57,57 @@ static Status same_shape(const Adapter *a, const Adapter *first) {
                         adapter_scale(a));
 }
 
-void lora_put_adapter(const LoraSet *set, int64_t t, const Adapter *a) {
+static Status put(const LoraSet *set, float *dst, const float *src, int64_t n) {
+    size_t bytes = (size_t)n * sizeof *src;
+    if (set->dev) return device_upload(set->dev, dst, src, bytes);
+    memcpy(dst, src, bytes);
+    return OK;
+}
+
+static Status take(const LoraSet *set, float *dst, const float *src, int64_t n) {
+    size_t bytes = (size_t)n * sizeof *src;
+    if (set->dev) return device_download(set->dev, dst, src, bytes);
+    memcpy(dst, src, bytes);
+    return OK;
+}
+
+/* row: room for `out` numbers. */
+static Status put_module(const LoraSet *set, int64_t t, const AdapterModule *x, float *row) {
     int64_t r = set->rank, layers = set->n_layers;
-    CHECK(a->rank == r && a->n_layers == layers, "lora: an adapter of another rank or number of layers");
-    for (int i = 0; i < a->n_modules; i++) {
-        const AdapterModule *x = &a->modules[i];
-        LoraView v = set->w[x->module];
-        CHECK(set->on[x->module], "lora: %s is not in the set", lora_module_name(x->module));
-        for (int64_t l = 0; l < layers; l++) {
-            float *to_a = v.a + (t * layers + l) * v.a_stride, *to_b = v.bt + (t * layers + l) * v.bt_stride;
-            const float *b = x->b + l * x->out * r;
-            for (int64_t k = 0; k < r; k++) {
-                memcpy(to_a + k * v.lda, x->a + (l * r + k) * x->in, (size_t)x->in * sizeof(float));
-                for (int64_t j = 0; j < x->out; j++) to_b[k * v.ldb + j] = b[j * r + k];
-            }
+    LoraView v = set->w[x->module];
+    for (int64_t l = 0; l < layers; l++) {
+        float *to_a = v.a + (t * layers + l) * v.a_stride, *to_b = v.bt + (t * layers + l) * v.bt_stride;
+        const float *b = x->b + l * x->out * r;
+        for (int64_t k = 0; k < r; k++) {
+            for (int64_t j = 0; j < x->out; j++) row[j] = b[j * r + k];
+            TRY(put(set, to_a + k * v.lda, x->a + (l * r + k) * x->in, x->in));
+            TRY(put(set, to_b + k * v.ldb, row, x->out));
         }
     }
+    return OK;
+}
+
+/* A row of a B^T for adapters of these shapes. */
+static Status new_row(float **row, const AdapterModule *modules, int n) {
+    int64_t widest = 1;
+    for (int i = 0; i < n; i++) widest = modules[i].out > widest ? modules[i].out : widest;
+    *row = malloc((size_t)widest * sizeof **row);
+    return *row ? OK : status_error(E_ENV, "no memory for a row of %lld numbers", (long long)widest);
+}
+
+Status lora_put_adapter(const LoraSet *set, int64_t t, const Adapter *a) {
+    float *row;
+    CHECK(a->rank == set->rank && a->n_layers == set->n_layers,
+          "lora: an adapter of another rank or number of layers");
+    TRY(new_row(&row, a->modules, a->n_modules));
+    Status s = OK;
+    for (int i = 0; i < a->n_modules && status_is_ok(s); i++) {
+        CHECK(set->on[a->modules[i].module], "lora: %s is not in the set",
+              lora_module_name(a->modules[i].module));
+        s = put_module(set, t, &a->modules[i], row);
+    }
+    free(row);
+    return s;
 }
 
 Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adapters, int64_t n) {
@@ -101,7 +115,11 @@ Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adap
     const Adapter *first = adapters[0];
     int64_t r = first->rank, layers = first->n_layers;
     for (int64_t t = 1; t < n; t++) TRY(same_shape(adapters[t], first));
-    *out = (LoraSet){.n_adapters = n, .n_layers = layers, .rank = r, .scale = (float)adapter_scale(first)};
+    *out = (LoraSet){.dev = arena->device,
+                     .n_adapters = n,
+                     .n_layers = layers,
+                     .rank = r,
+                     .scale = (float)adapter_scale(first)};
     for (int i = 0; i < first->n_modules; i++) {
         const AdapterModule *shape = &first->modules[i];
         int64_t in = shape->in, to = shape->out;
@@ -112,7 +130,23 @@ Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adap
         out->w[shape->module] = v;
     }
     if (arena->base) /* not measuring */
-        for (int64_t t = 0; t < n; t++) lora_put_adapter(out, t, adapters[t]);
+        for (int64_t t = 0; t < n; t++) TRY(lora_put_adapter(out, t, adapters[t]));
+    return OK;
+}
+
+/* row: room for `out` numbers. */
+static Status take_module(AdapterModule *to, const LoraSet *set, int64_t t, float *row) {
+    int64_t r = set->rank, layers = set->n_layers;
+    LoraView v = set->w[to->module];
+    for (int64_t l = 0; l < layers; l++) {
+        const float *a = v.a + (t * layers + l) * v.a_stride, *bt = v.bt + (t * layers + l) * v.bt_stride;
+        float *b = to->b + l * to->out * r;
+        for (int64_t k = 0; k < r; k++) {
+            TRY(take(set, to->a + (l * r + k) * to->in, a + k * v.lda, to->in));
+            TRY(take(set, row, bt + k * v.ldb, to->out));
+            for (int64_t j = 0; j < to->out; j++) b[j * r + k] = row[j];
+        }
+    }
     return OK;
 }
 
@@ -130,17 +164,11 @@ Status lora_to_adapter(Adapter *out, const LoraSet *set, int64_t t, const int64_
             out->modules[out->n_modules++] =
                 (AdapterModule){.module = (LoraModule)m, .in = in[m], .out = out_dim[m]};
     TRY(adapter_alloc(out));
-    for (int i = 0; i < out->n_modules; i++) {
-        AdapterModule *to = &out->modules[i];
-        LoraView v = set->w[to->module];
-        for (int64_t l = 0; l < layers; l++) {
-            const float *a = v.a + (t * layers + l) * v.a_stride, *bt = v.bt + (t * layers + l) * v.bt_stride;
-            float *b = to->b + l * to->out * r;
-            for (int64_t i_rank = 0; i_rank < r; i_rank++) {
-                memcpy(to->a + (l * r + i_rank) * to->in, a + i_rank * v.lda, (size_t)to->in * sizeof(float));
-                for (int64_t j = 0; j < to->out; j++) b[j * r + i_rank] = bt[i_rank * v.ldb + j];
-            }
-        }
-    }
-    return OK;
+    float *row;
+    Status s = new_row(&row, out->modules, out->n_modules);
+    for (int i = 0; i < out->n_modules && status_is_ok(s); i++)
+        s = take_module(&out->modules[i], set, t, row);
+    free(row);
+    if (!status_is_ok(s)) adapter_free(out);
+    return s;
 }

@@ -8,6 +8,7 @@
 #include "kernels/lora/lora.h"
 
 typedef struct LoraSet {
+    Device *dev; /* borrows: whose memory the views are in; NULL: the host's */
     int64_t n_adapters, n_layers, rank;
     float scale;   /* alpha / sqrt(r), or what the adapter's file says */
     float dropout; /* on the LoRA input, in training */
@@ -22,10 +23,11 @@ LoraView lora_layer(LoraView v, int64_t layer, int64_t n_layers);
  * added to g where g is present. Sums in double, in a fixed order. */
 Status lora_penalty(Device *dev, double *penalty, const LoraSet *set, const int64_t *in, const int64_t *out,
                     double weight);
-/* Views over adapters read from files (n of them, same shapes); copies into arena with B transposed. */
+/* Views over adapters read from files (n of them, same shapes); copies into arena, the host's or a device's,
+ * with B transposed. */
 Status lora_from_adapters(LoraSet *out, Arena *arena, const Adapter *const *adapters, int64_t n);
 /* Copies an adapter of the set's shapes and rank to place t of it. */
-void lora_put_adapter(const LoraSet *set, int64_t t, const Adapter *a);
+Status lora_put_adapter(const LoraSet *set, int64_t t, const Adapter *a);
 /* Copies adapter t out of a set into a PEFT-shaped Adapter (owns). */
 Status lora_to_adapter(Adapter *out, const LoraSet *set, int64_t t, const int64_t *in, const int64_t *out_dim,
                        double alpha);

@@ -283,8 +283,7 @@ static Status copy_adapter(Fit *f, const Adapter *a, const char *dir) {
                             "%s: another rank or other modules than lora.rank and lora.modules say; resume "
                             "with the configuration the run began with",
                             dir);
-    lora_put_adapter(&f->lora, 0, a);
-    return OK;
+    return lora_put_adapter(&f->lora, 0, a);
 }
 
 static Status read_adapter(Fit *f, const char *dir) {

@@ -59,7 +59,7 @@ static Status check_offset(const Adapter *a, const HypernetConfig *h, const char
     return OK;
 }
 
-static void put_offset(Hypernet *hn, const Adapter *a) {
+static Status put_offset(Hypernet *hn, const Adapter *a) {
     const HypernetConfig *h = &hn->cfg;
     LoraSet set = {.n_adapters = 1, .n_layers = h->n_layers, .rank = h->rank};
     for (int i = 0; i < h->n_modules; i++) {
@@ -75,7 +75,7 @@ static void put_offset(Hypernet *hn, const Adapter *a) {
                               .lda = in,
                               .ldb = out};
     }
-    lora_put_adapter(&set, 0, a);
+    return lora_put_adapter(&set, 0, a);
 }
 
 Status hyper_offset(Hypernet *hn, const char *dir, const AdapterShape *shape) {
@@ -84,7 +84,7 @@ Status hyper_offset(Hypernet *hn, const char *dir, const AdapterShape *shape) {
     TRY(adapter_load(&a, dir, shape));
     Status s = check_offset(&a, &hn->cfg, dir);
     if (status_is_ok(s) && !hn->output.on) s = hypernet_output_init(hn, frozen);
-    if (status_is_ok(s)) put_offset(hn, &a);
+    if (status_is_ok(s)) s = put_offset(hn, &a);
     adapter_free(&a);
     return s;
 }

@@ -125,7 +125,7 @@ static Status load_targets(Recon *r, const Library *lib, bool quiet) {
         Adapter a;
         st = library_read(&a, lib, t);
         if (!status_is_ok(st)) break;
-        lora_put_adapter(&r->targets, t, &a);
+        st = lora_put_adapter(&r->targets, t, &a);
         adapter_free(&a);
         progress_update(&p, t + 1, NULL);
     }

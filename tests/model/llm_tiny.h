@@ -2,7 +2,7 @@
 #ifndef T2L_TESTS_MODEL_LLM_TINY_H
 #define T2L_TESTS_MODEL_LLM_TINY_H
 
-#include "tests/test_util.h"
+#include "tests/kernels/backends.h"
 
 #include "data/safetensors.h"
 #include "model/llm.h"
@@ -15,10 +15,21 @@ typedef struct Tiny {
     SafeTensors golden;
 } Tiny;
 
-TEST_FN void tiny_open(Tiny *t, int threads, LlmLoad load) {
-    assert_ok(device_open(&t->dev, "cpu", threads));
+TEST_FN void tiny_load(Tiny *t, LlmLoad load) {
     assert_ok(llm_load(&t->llm, &t->dev, GOLDEN("llama_tiny"), load));
     assert_ok(safetensors_open(&t->golden, GOLDEN("llm_tiny.safetensors")));
+}
+
+TEST_FN void tiny_open(Tiny *t, int threads, LlmLoad load) {
+    assert_ok(device_open(&t->dev, "cpu", threads));
+    tiny_load(t, load);
+}
+
+/* One of the backends after the first CPUs; false: there are no more. */
+TEST_FN bool tiny_open_backend(Tiny *t, int b, LlmLoad load) {
+    if (!backend_open(&t->dev, b)) return false;
+    tiny_load(t, load);
+    return true;
 }
 
 TEST_FN void tiny_close(Tiny *t) {
@@ -46,7 +57,39 @@ TEST_FN __attribute__((format(printf, 4, 5))) const void *golden_data(const Safe
 typedef struct TinyLoras {
     LoraSet set;
     float *memory[LORA_MODULES][4]; /* a, bt, da, dbt; owns */
+    void *there[LORA_MODULES][4];   /* their copies on a device that is not the CPU; owns */
+    Device *dev;                    /* borrows */
 } TinyLoras;
+
+TEST_FN size_t tiny_lora_bytes(const Tiny *t, int m, int i) {
+    AdapterShape shape = llm_adapter_shape(&t->llm.cfg);
+    int64_t width = i % 2 ? shape.out[m] : shape.in[m];
+    return (size_t)(TINY_SEQS * TINY_LAYERS * TINY_RANK * width) * sizeof(float);
+}
+
+/* The set's views become views of the device's memory. */
+TEST_FN void tiny_loras_to(TinyLoras *l, Tiny *t) {
+    l->dev = &t->dev;
+    if (t->dev.kind == DEVICE_CPU) return;
+    for (int m = 0; m < LORA_MODULES; m++) {
+        if (!l->set.on[m]) continue;
+        for (int i = 0; i < 4; i++)
+            l->there[m][i] = bytes_to(&t->dev, l->memory[m][i], tiny_lora_bytes(t, m, i));
+        l->set.w[m].a = l->there[m][0];
+        l->set.w[m].bt = l->there[m][1];
+        l->set.g[m].a = l->there[m][2];
+        l->set.g[m].bt = l->there[m][3];
+    }
+}
+
+/* Brings the gradients back. */
+TEST_FN void tiny_loras_from(TinyLoras *l, Tiny *t) {
+    for (int m = 0; m < LORA_MODULES; m++)
+        for (int i = 2; i < 4; i++)
+            if (l->there[m][i])
+                assert_ok(
+                    device_download(&t->dev, l->memory[m][i], l->there[m][i], tiny_lora_bytes(t, m, i)));
+}
 
 /* modules: NULL for all seven, or a word list such as "q_proj,v_proj". Sequences' adapters from the file. */
 TEST_FN TinyLoras tiny_loras(const Tiny *t, const char *modules) {
@@ -83,7 +126,10 @@ TEST_FN TinyLoras tiny_loras(const Tiny *t, const char *modules) {
 
 TEST_FN void tiny_loras_free(TinyLoras *l) {
     for (int m = 0; m < LORA_MODULES; m++)
-        for (int i = 0; i < 4; i++) free(l->memory[m][i]);
+        for (int i = 0; i < 4; i++) {
+            free(l->memory[m][i]);
+            if (l->dev) device_free(l->dev, l->there[m][i]);
+        }
 }
 
 /* A batch with room for the whole of the golden one. */

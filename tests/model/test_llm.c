@@ -4,6 +4,7 @@
 
 static const LlmLoad plain = {DT_F32, false}, both = {DT_F32, true};
 static const LlmRun inference = {0};
+enum { FIRST_BACKEND = N_CPU - 2 }; /* the CPU with 2 and 3 threads, then the devices */
 
 /* ---- against the golden data ---- */
 
@@ -24,28 +25,29 @@ static void logits_of(float *logits, Tiny *t, const LlmBatch *b, const LoraSet *
     llm_acts_free(&acts);
 }
 
-static void golden_logits(void **state) {
-    (void)state;
+static bool golden_logits_on(int backend) {
     Tiny t;
-    tiny_open(&t, 2, plain);
+    if (!tiny_open_backend(&t, backend, plain)) return false;
     TinyBatch b;
     tiny_batch(&b, &t, 0, TINY_SEQS, false);
     const char *prefixes[] = {"", "qv.", "base."}, *modules[] = {NULL, "q_proj,v_proj", "none"};
     for (int i = 0; i < 3; i++) {
         TinyLoras loras = tiny_loras(&t, modules[i]);
+        tiny_loras_to(&loras, &t);
         loras.set.dropout = 0.5f; /* not in inference */
         float logits[TINY_TOKENS * TINY_VOCAB];
         logits_of(logits, &t, &b.b, &loras.set);
         const double *want =
             golden_data(&t.golden, DT_F64, TINY_TOKENS * TINY_VOCAB, "%slogits", prefixes[i]);
         double error = relative_error(logits, want, TINY_TOKENS * TINY_VOCAB);
-        print_message("%slogits: relative error %.2g\n", prefixes[i], error);
+        print_message("%s: %slogits: relative error %.2g\n", t.dev.memory->name, prefixes[i], error);
         assert_true(error <= logits_allowed);
         if (i == 2) { /* no set at all, and an index of none, are the same as no modules */
             float other[TINY_TOKENS * TINY_VOCAB];
             logits_of(other, &t, &b.b, NULL);
             assert_memory_equal(other, logits, sizeof logits);
             TinyLoras all = tiny_loras(&t, NULL);
+            tiny_loras_to(&all, &t);
             for (int s = 0; s < TINY_SEQS; s++) b.adapter[s] = -1;
             logits_of(other, &t, &b.b, &all.set);
             assert_memory_equal(other, logits, sizeof logits);
@@ -54,6 +56,12 @@ static void golden_logits(void **state) {
         tiny_loras_free(&loras);
     }
     tiny_close(&t);
+    return true;
+}
+
+static void golden_logits(void **state) {
+    (void)state;
+    for (int b = FIRST_BACKEND; golden_logits_on(b); b++) continue;
 }
 
 /* One step of training without the optimizer: per-row losses, their sum, gradients in loras->g. */
@@ -109,20 +117,22 @@ static GradientError gradient_error(const Tiny *t, const TinyLoras *loras, int m
     return (GradientError){worst, sqrt(difference / length)};
 }
 
-static void golden_gradients(void **state) {
-    (void)state;
+static bool golden_gradients_on(int backend) {
     Tiny t;
-    tiny_open(&t, 2, both);
+    if (!tiny_open_backend(&t, backend, both)) return false;
     TinyBatch b;
     tiny_batch(&b, &t, 0, TINY_SEQS, true);
     const char *prefixes[] = {"", "qv.", "base."}, *modules[] = {NULL, "q_proj,v_proj", NULL};
     for (int i = 0; i < 3; i++) {
         TinyLoras loras = tiny_loras(&t, modules[i]);
+        tiny_loras_to(&loras, &t);
         float rows[TINY_TOKENS];
         double loss = train_step(&t, &b.b, i < 2 ? &loras.set : NULL, inference, 0.1f, rows);
         const double *want = golden_data(&t.golden, DT_F64, 1, "%sloss", prefixes[i]);
         const double *each = golden_data(&t.golden, DT_F64, TINY_SEQS, "%slosses", prefixes[i]);
-        print_message("%sloss: relative error %.2g\n", prefixes[i], fabs(loss - *want) / *want);
+        tiny_loras_from(&loras, &t);
+        print_message("%s: %sloss: relative error %.2g\n", t.dev.memory->name, prefixes[i],
+                      fabs(loss - *want) / *want);
         assert_within(loss, *want, loss_allowed * *want);
         double mean[TINY_SEQS] = {0};
         for (int64_t r = 0; r < b.b.n_rows; r++) {
@@ -141,6 +151,12 @@ static void golden_gradients(void **state) {
         tiny_loras_free(&loras);
     }
     tiny_close(&t);
+    return true;
+}
+
+static void golden_gradients(void **state) {
+    (void)state;
+    for (int b = FIRST_BACKEND; golden_gradients_on(b); b++) continue;
 }
 
 /* ---- what has to hold besides ---- */
@@ -324,16 +340,30 @@ static void gradients_under_dropout(void **state) {
     tiny_close(&t);
 }
 
+/* The logits of a position, decoded, against those of the whole sequences: the same bits on the CPU;
+ * elsewhere both are within the error allowed of the float64 ones. */
+static void same_logits(const Tiny *t, const float *got, const float *all, int64_t position) {
+    enum { V = TINY_VOCAB };
+    if (t->dev.kind == DEVICE_CPU) {
+        assert_memory_equal(got, all + position * V, V * sizeof(float));
+        return;
+    }
+    const double *want = golden_data(&t->golden, DT_F64, TINY_TOKENS * V, "logits");
+    double largest = 0.0;
+    for (int64_t i = 0; i < TINY_TOKENS * V; i++) largest = fmax(largest, fabs(want[i]));
+    for (int64_t i = 0; i < V; i++) assert_within(got[i], want[position * V + i], logits_allowed * largest);
+}
+
 /* Prefill of a part of every sequence, then one token at a time, in slots out of order of a cache full of
  * NaN; sequences end at different steps. The bits are those of the whole sequences at once. */
-static void decoding_equals_forward(void **state) {
-    (void)state;
+static bool decoding_equals_forward_on(int backend) {
     enum { SLOTS = 5, LEN = 12 };
     const int32_t slots[TINY_SEQS] = {3, 0, 4}, prefix[TINY_SEQS] = {2, 5, 1};
     Tiny t;
-    tiny_open(&t, 2, plain);
+    if (!tiny_open_backend(&t, backend, plain)) return false;
     TinyBatch all, part;
     TinyLoras loras = tiny_loras(&t, NULL);
+    tiny_loras_to(&loras, &t);
     tiny_batch(&all, &t, 0, TINY_SEQS, false);
     float want[TINY_TOKENS * TINY_VOCAB], got[TINY_TOKENS * TINY_VOCAB];
     logits_of(want, &t, &all.b, &loras.set);
@@ -342,7 +372,12 @@ static void decoding_equals_forward(void **state) {
     LlmActs acts;
     assert_ok(llm_cache_init(&cache, &t.llm, SLOTS, LEN));
     assert_ok(llm_acts_init(&acts, &t.llm, TINY_TOKENS, TINY_SEQS, TINY_TOKENS, TINY_RANK, false));
-    for (int64_t i = 0; i < TINY_LAYERS * SLOTS * LEN * cache.kv_width; i++) cache.k[i] = cache.v[i] = NAN;
+    int64_t room = TINY_LAYERS * SLOTS * LEN * cache.kv_width;
+    float *nan = test_alloc((size_t)room * sizeof *nan);
+    for (int64_t i = 0; i < room; i++) nan[i] = NAN;
+    assert_ok(device_upload(&t.dev, cache.k, nan, (size_t)room * sizeof *nan));
+    assert_ok(device_upload(&t.dev, cache.v, nan, (size_t)room * sizeof *nan));
+    free(nan);
 
     part = all;
     LlmBatch b = {.n_seqs = TINY_SEQS,
@@ -365,8 +400,7 @@ static void decoding_equals_forward(void **state) {
     assert_ok(llm_prefill(&t.llm, &t.dev, &acts, &b, &loras.set, &cache, slots));
     assert_ok(llm_logits(&t.llm, &t.dev, tensor_2d(got, DT_F32, TINY_SEQS, TINY_VOCAB), &acts));
     for (int s = 0; s < TINY_SEQS; s++)
-        assert_memory_equal(got + s * TINY_VOCAB, want + (all.cu[s] + prefix[s] - 1) * TINY_VOCAB,
-                            TINY_VOCAB * sizeof(float));
+        same_logits(&t, got + s * TINY_VOCAB, want, all.cu[s] + prefix[s] - 1);
 
     int32_t len[TINY_SEQS] = {2, 5, 1};
     for (;;) {
@@ -382,15 +416,19 @@ static void decoding_equals_forward(void **state) {
         if (n == 0) break;
         assert_ok(llm_decode(&t.llm, &t.dev, &acts, n, ids, slot, now, adapter, &loras.set, &cache));
         assert_ok(llm_logits(&t.llm, &t.dev, tensor_2d(got, DT_F32, n, TINY_VOCAB), &acts));
-        for (int i = 0; i < n; i++)
-            assert_memory_equal(got + i * TINY_VOCAB, want + (all.cu[who[i]] + now[i] - 1) * TINY_VOCAB,
-                                TINY_VOCAB * sizeof(float));
+        for (int i = 0; i < n; i++) same_logits(&t, got + i * TINY_VOCAB, want, all.cu[who[i]] + now[i] - 1);
     }
     assert_int_equal(arena_mark(&t.dev.scratch), 0);
     llm_acts_free(&acts);
     llm_cache_free(&cache);
     tiny_loras_free(&loras);
     tiny_close(&t);
+    return true;
+}
+
+static void decoding_equals_forward(void **state) {
+    (void)state;
+    for (int b = FIRST_BACKEND; decoding_equals_forward_on(b); b++) continue;
 }
 
 /* Buffers larger than the batch, used again for a smaller one, give the same numbers. */
@@ -420,24 +458,25 @@ static void buffers_are_reused(void **state) {
  * the hidden state: within 2^-9 * 4 * sqrt(14) of the largest logit. */
 static void bf16_is_close(void **state) {
     (void)state;
-    Tiny t, h;
-    tiny_open(&t, 1, plain);
-    if (!t.dev.bf16_dot) {
-        tiny_close(&t);
-        skip();
+    Device dev;
+    const LlmLoad bf16 = {DT_BF16, false};
+    for (int backend = FIRST_BACKEND; backend_open(&dev, backend); backend++) {
+        DType type;
+        assert_ok(llm_choose_dtype(&type, &dev, "auto"));
+        device_close(&dev);
+        if (type != DT_BF16) continue; /* a CPU without it */
+        Tiny h;
+        tiny_open_backend(&h, backend, bf16);
+        TinyBatch b;
+        tiny_batch(&b, &h, 0, TINY_SEQS, false);
+        float logits[TINY_TOKENS * TINY_VOCAB];
+        logits_of(logits, &h, &b.b, NULL);
+        const double *want = golden_data(&h.golden, DT_F64, TINY_TOKENS * TINY_VOCAB, "base.logits");
+        double error = relative_error(logits, want, TINY_TOKENS * TINY_VOCAB);
+        print_message("%s: bf16: relative error %.2g\n", h.dev.memory->name, error);
+        assert_true(error <= 0x1p-9 * 4.0 * sqrt(14.0) && error > 1e-5);
+        tiny_close(&h);
     }
-    LlmLoad bf16 = {DT_BF16, false};
-    tiny_open(&h, 1, bf16);
-    TinyBatch b;
-    tiny_batch(&b, &t, 0, TINY_SEQS, false);
-    float logits[TINY_TOKENS * TINY_VOCAB];
-    logits_of(logits, &h, &b.b, NULL);
-    const double *want = golden_data(&t.golden, DT_F64, TINY_TOKENS * TINY_VOCAB, "base.logits");
-    double error = relative_error(logits, want, TINY_TOKENS * TINY_VOCAB);
-    print_message("bf16: relative error %.2g\n", error);
-    assert_true(error <= 0x1p-9 * 4.0 * sqrt(14.0) && error > 1e-5);
-    tiny_close(&h);
-    tiny_close(&t);
 }
 
 int main(void) {

@@ -1,6 +1,7 @@
 /* Sets of adapters: layer views, the penalty and its gradient, the way from files and back. */
 #include "tests/test_util.h"
 
+#include "kernels/ops.h"
 #include "model/lora.h"
 
 enum { R = 3, LAYERS = 2, N = 3 };
@@ -107,14 +108,17 @@ static void penalty(void **state) {
         }
     }
     double got[3];
-    Device dev = {.n_threads = 1};
     for (int threads = 1; threads <= 3; threads++) {
         LoraSet values = set;
         memset(values.g, 0, sizeof values.g);
-        dev.n_threads = threads;
+        Device dev;
+        assert_ok(device_open(&dev, "cpu", threads));
         assert_ok(lora_penalty(&dev, &got[threads - 1], &values, IN, OUT, weight));
         assert_true(got[threads - 1] == got[0]);
+        device_close(&dev);
     }
+    Device dev;
+    assert_ok(device_open(&dev, "cpu", 1));
     assert_within(got[0], want, 1e-13);
     assert_ok(lora_penalty(&dev, &got[1], &set, IN, OUT, weight));
     assert_true(got[1] == got[0]);
@@ -130,6 +134,7 @@ static void penalty(void **state) {
                                   1e-7);
             }
     for (int i = 0; i < 2; i++) mat_free(&z[i]), mat_free(&g[i]);
+    device_close(&dev);
 }
 
 int main(void) {

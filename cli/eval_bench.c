@@ -152,7 +152,7 @@ static Status make_adapter(Arms *a, const EvalBench *job, const char *name, cons
     const HypernetConfig *c = &job->maker->info.hypernet;
     TRY(t2l_adapters(&made, job->maker, &text, 1));
     TRY(lora_to_adapter(&adapter, &made, 0, c->in, c->out, job->maker->info.lora_alpha));
-    Status s = loaded_keep_adapter(&a->set[a->n_made], &a->mem[a->n_made], &adapter);
+    Status s = loaded_keep_adapter(&a->set[a->n_made], &a->mem[a->n_made], job->llm, &adapter);
     adapter_free(&adapter);
     if (status_is_ok(s)) a->arm[a->n++] = (BenchArm){name, &a->set[a->n_made++], 0, text, false};
     return s;

@@ -42,6 +42,9 @@ limited() {
     echo "== $*" >>"$log"
     timeout "$most" "$@" >>"$log" 2>&1
 }
+# The same for our programs, with the carried libraries.
+libs=${LD_LIBRARY_PATH:-}
+ours() { LD_LIBRARY_PATH=$libs limited "$@"; }
 # verdict NAME WHAT_FAILED DETAIL
 verdict() { if [ -z "$2" ]; then part "$1" ok "$3"; else part "$1" failed "$2"; fi; }
 # time_for NAME SECONDS: else the part is skipped
@@ -50,18 +53,19 @@ time_for() {
     part "$1" skipped "$(left) s are left, $2 wanted"
     return 1
 }
-last_error() { grep -iE 'error|fail|cannot|no such' "$log" | tail -n 1 | cut -c1-150 | tr -d '"\\|'; }
+last_error() { { grep -iE 'error|fail|cannot|no such' "$log" || tail -n 1 "$log"; } | tail -n 1 | cut -c1-150 | tr -d '"\\|'; }
 
 build() {
     if [ -f $build/carry.tar.xz ]; then
         rm -rf $build/carried
-        mkdir -p $build/carried && tar -C $build/carried -xJf $build/carry.tar.xz || return 1
         bin=$build/carried
-        for dir in "$PWD/$bin/lib" /usr/local/cuda/lib64 "$(python3 -c 'import nvidia.cu13 as n; print(n.__path__[0])' 2>/dev/null)/lib"; do
-            [ ! -d "$dir" ] || export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$dir"
-        done
-        commit=$(cat $bin/commit)
-        limited 30 $bin/bench_cuda --predict && part build ok "carried binaries" && return
+        mkdir -p $bin
+        libs=$PWD/$bin/lib:/usr/local/cuda/lib64:$(python3 -c 'import nvidia.cu13 as n; print(n.__path__[0])' 2>/dev/null)/lib
+        if limited 30 tar -C $bin -xJf $build/carry.tar.xz && ours 30 $bin/bench_cuda --predict; then
+            commit=$(cat $bin/commit)
+            part build ok "carried binaries"
+            return
+        fi
         part build failed "carried binaries do not run: $(last_error)"
         return 1
     fi
@@ -85,7 +89,7 @@ op_tests() {
     local bad="" n=0
     for t in "$bin"/test_kernels_*; do
         n=$((n + 1))
-        T2L_TEST_GPU=1 limited 60 "$t" || bad+=" $(basename "$t" | cut -c14-)($?)"
+        T2L_TEST_GPU=1 ours 60 "$t" || bad+=" $(basename "$t" | cut -c14-)($?)"
     done
     verdict "op tests" "$bad" "$n programs"
 }
@@ -93,7 +97,7 @@ op_tests() {
 sanitizer() {
     local tool=$1 bad="" t
     for t in add rmsnorm gelu softcap rope layernorm norm; do
-        T2L_TEST_GPU=1 limited 40 compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/test_kernels_$t" || bad+=" $t($?)"
+        T2L_TEST_GPU=1 ours 40 compute-sanitizer --tool "$tool" --error-exitcode 9 "$bin/test_kernels_$t" || bad+=" $t($?)"
     done
     verdict "$tool" "$bad" "7 programs"
 }
@@ -105,7 +109,7 @@ if ! $have_build; then
     for p in "op tests" benchmarks; do part "$p" skipped "no binaries"; done
 else
     op_tests
-    limited 90 "$bin/bench_cuda" --json "$out/bench.json"
+    ours 90 "$bin/bench_cuda" --json "$out/bench.json"
     code=$?
     sed '1,/^== .*bench_cuda --json/d' "$log"
     verdict benchmarks "$([ $code = 0 ] || echo "exit $code: $(last_error)")" bench.json

@@ -2,7 +2,8 @@
  *
  * A test runs its cases over every backend: for (int b = 0; backend_open(&dev, b); b++) ...
  * device_close(&dev). Backends 0 to N_CPU - 1 are the CPU with 1, 2 and 3 threads, whose bits are the same;
- * then comes the CUDA body in the interpreter; then the GPU, where there is one. mat_to() copies a TestMat
+ * then comes the CUDA body in the interpreter; then the GPU, where there is one. With T2L_TEST_GPU in the
+ * environment the GPU stands in the interpreter's place (make gpu-check). mat_to() copies a TestMat
  * there with its poison and guards, as f32 or bf16; mat_from() brings everything back, so that mat_intact()
  * and NaN poisoning work as on the host. */
 #ifndef T2L_TESTS_BACKENDS_H
@@ -23,13 +24,15 @@ TEST_FN bool backend_open(Device *dev, int b) {
         assert_ok(device_open(dev, "cpu", b + 1));
         return true;
     }
-    if (b == N_CPU) {
+    bool in_place = getenv("T2L_TEST_GPU") != NULL;
+    if (b == N_CPU && !in_place) {
         assert_ok(device_open_simt(dev, 0, TEST_SCRATCH));
         return true;
     }
     int n;
     Status s = device_cuda_count(&n);
-    bool found = b == N_CPU + 1 && status_is_ok(s);
+    bool found = b == N_CPU + !in_place && status_is_ok(s);
+    assert_true(found || !in_place || b > N_CPU); /* wanted: it must be there */
     status_free(s);
     if (found) assert_ok(device_open(dev, "cuda", 0));
     return found;

@@ -188,7 +188,7 @@ static void misplaced(void **state) {
     (void)state;
     enum { N = 5 };
     Device dev;
-    assert_true(backend_open(&dev, N_CPU));
+    assert_ok(device_open_simt(&dev, 0, TEST_SCRATCH));
     float host[N * N] = {0};
     void *there = bytes_to(&dev, host, sizeof host);
     float *c = bytes_to(&dev, host, sizeof host);

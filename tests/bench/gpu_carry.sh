@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Packs the programs of gpu_check.sh and the libraries they need, but for CUDA's, into build-gpu/carry.tar.xz, for a machine
-# with a GPU that has no network and none of the libraries: tests/bench/gpu_carry.sh [ARCHS] (default 90a; make gpu-carry)
+# Packs the programs of gpu_check.sh and the libraries they need, but for those of CUDA, C and C++, into
+# build-gpu/carry.tar.xz, for a machine with a GPU but without a network and those libraries:
+#   tests/bench/gpu_carry.sh [ARCHS]    default 90a (make gpu-carry)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build="build-gpu"
@@ -14,7 +15,7 @@ mkdir "$pack/lib"
 for t in "${targets[@]}"; do
     strip -o "$pack/$t" "$build/$t"
     ldd "$build/$t"
-done | awk '$3 ~ /^\// { print $3 }' | sort -u | grep -vE '/(libc|libm|libdl|libpthread|librt|libcuda|libcublas(Lt)?)\.so' |
+done | awk '$3 ~ /^\// { print $3 }' | sort -u | grep -vE '/(libc|libm|libdl|libpthread|librt|libgcc_s|libstdc\+\+|libcuda|libcublas(Lt)?)\.so' |
     xargs -I{} cp -L {} "$pack/lib"
 changes=$(git status --porcelain --untracked-files=no)
 echo "$(git rev-parse HEAD)${changes:+ and changes}" >"$pack/commit"

@@ -4,7 +4,6 @@
 #define T2L_TESTS_TRAIN_FIT_CASE_H
 
 #include "tests/eval/tiny.h"
-#include "tests/simt/simt.h"
 #include "train/fit.h"
 
 #include <unistd.h>

@@ -8,9 +8,12 @@
 typedef struct Embedder {
     const Llm *llm;  /* view; NULL: the encoder */
     Encoder encoder; /* owns */
+    Device cpu;      /* owns; the encoder's, where the caller's is not the CPU */
+    bool own_cpu;
 } Embedder;
 
-/* llm NULL: the encoder in folder `encoder`. On failure there is nothing to close. */
+/* llm NULL: the encoder in folder `encoder`, which runs on the CPU whatever dev is. On failure there is
+ * nothing to close. e must not move. */
 Status embedder_open(Embedder *e, Device *dev, const char *encoder, const Llm *llm);
 void embedder_close(Embedder *e);
 int64_t embedder_width(const Embedder *e);

@@ -387,6 +387,7 @@ static void check_adapters(const Pass *p, const int32_t *adapter) {
           "adapters of %lld layers and rank %lld; the model has %lld, the buffers are for rank %lld",
           (long long)s->n_layers, (long long)s->rank, (long long)p->llm->cfg.n_layers,
           (long long)p->acts->rank);
+    CHECK((s->dev ? s->dev->kind : DEVICE_CPU) == p->dev->kind, "adapters on another device");
     for (int64_t b = 0; b < p->n_seqs; b++)
         CHECK(adapter[b] < s->n_adapters, "adapter %d of %lld", (int)adapter[b], (long long)s->n_adapters);
 }

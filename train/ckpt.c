@@ -223,29 +223,34 @@ Status ckpt_info(CkptInfo *out, const char *ckpt) {
     return s;
 }
 
-/* One tensor, F32 and finite. */
-static Status read_tensor(float *to, const SafeTensors *st, const char *name, int ndim, const int64_t *dim) {
+/* One tensor, F32 and finite, to the memory of dev (NULL: the host's). */
+static Status read_tensor(Device *dev, float *to, const SafeTensors *st, const char *name, int ndim,
+                          const int64_t *dim) {
     Tensor x;
     TRY(safetensors_get(&x, st, name, ndim, dim));
     if (x.dtype != DT_F32)
         return status_error(E_INPUT, "%s: tensor '%s': expected F32, found %s", st->path, name,
                             dtype_name(x.dtype));
     int64_t n = tensor_numel(x);
-    memcpy(to, x.data, (size_t)n * sizeof *to);
-    for (int64_t i = 0; i < n; i++)
-        if (!isfinite(to[i]))
+    for (int64_t i = 0; i < n; i++) {
+        float number; /* the file does not align them */
+        memcpy(&number, (const char *)x.data + (size_t)i * sizeof number, sizeof number);
+        if (!isfinite(number))
             return status_error(E_INPUT, "%s: tensor '%s' holds NaN or infinity; use another checkpoint",
                                 st->path, name);
+    }
+    if (dev) return device_upload(dev, to, x.data, (size_t)n * sizeof *to);
+    memcpy(to, x.data, (size_t)n * sizeof *to);
     return OK;
 }
 
 /* The n rows of the table from t on. */
-static Status read_span(float *span, const HypernetTensor *t, int n, const SafeTensors *st,
+static Status read_span(Device *dev, float *span, const HypernetTensor *t, int n, const SafeTensors *st,
                         const char *prefix) {
     char name[96];
     for (; n > 0; n--, t++) {
         snprintf(name, sizeof name, "%s%s", prefix, t->name);
-        TRY(read_tensor(span + t->offset, st, name, t->ndim, t->dim));
+        TRY(read_tensor(dev, span + t->offset, st, name, t->ndim, t->dim));
     }
     return OK;
 }
@@ -272,7 +277,7 @@ static Status read_output(Hypernet *hn, const SafeTensors *st) {
     float scale;
     int64_t dim[3] = {1};
     if (hn->cfg.learned_offset || !safetensors_find(st, "output.scale")) return OK;
-    TRY(read_tensor(&scale, st, "output.scale", 1, dim));
+    TRY(read_tensor(NULL, &scale, st, "output.scale", 1, dim));
     HypernetOutputInit init = {.scale = (double)scale, .in_training = hn->output.in_training};
     for (int kind = 0; kind < 2; kind++) {
         output_tensor(name, dim, hn, kind, 0, 0);
@@ -282,7 +287,7 @@ static Status read_output(Hypernet *hn, const SafeTensors *st) {
     for (int i = 0; i < 4 * hn->cfg.n_modules; i++) {
         int kind = i & 1;
         float *to = (float *)output_tensor(name, dim, hn, kind, i / 4, i >> 1 & 1);
-        if (to) TRY(read_tensor(to, st, name, 3, dim));
+        if (to) TRY(read_tensor(hn->dev, to, st, name, 3, dim));
     }
     return OK;
 }
@@ -340,8 +345,8 @@ static Status load_moments(Hypernet *hn, const char *dir) {
     Status s = safetensors_open(&st, path);
     free(path);
     TRY(s);
-    s = read_span(hn->m, hn->tensors, hn->n_tensors, &st, "m.");
-    if (status_is_ok(s)) s = read_span(hn->v, hn->tensors, hn->n_tensors, &st, "v.");
+    s = read_span(hn->dev, hn->m, hn->tensors, hn->n_tensors, &st, "m.");
+    if (status_is_ok(s)) s = read_span(hn->dev, hn->v, hn->tensors, hn->n_tensors, &st, "v.");
     safetensors_close(&st);
     return s;
 }
@@ -351,8 +356,9 @@ Status ckpt_load(Hypernet *hn, const char *ckpt) {
     char *dir;
     TRY(open_params(&st, &dir, ckpt));
     Status s = check_files(dir, hn->m != NULL);
-    if (status_is_ok(s)) s = read_span(hn->params, hn->tensors, hn->n_tensors, &st, "");
-    if (status_is_ok(s)) s = read_span(hn->buffers, hn->tensors + hn->n_tensors, hn->n_buffers, &st, "");
+    if (status_is_ok(s)) s = read_span(hn->dev, hn->params, hn->tensors, hn->n_tensors, &st, "");
+    if (status_is_ok(s))
+        s = read_span(hn->dev, hn->buffers, hn->tensors + hn->n_tensors, hn->n_buffers, &st, "");
     if (status_is_ok(s)) hypernet_settle(hn, true);
     if (status_is_ok(s)) s = read_output(hn, &st);
     safetensors_close(&st);
@@ -382,25 +388,40 @@ static Status write_file(const char *dir, const char *name, const SafeEntry *e, 
     return s;
 }
 
+/* A span of n_params numbers where the host reads it: itself on the CPU, else a copy; *copy [n_params]. */
+static Status to_host(float **out, float *copy, const Hypernet *hn, float *span) {
+    *out = copy ? copy : span;
+    return copy ? device_download(hn->dev, copy, span, (size_t)hn->n_params * sizeof *copy) : OK;
+}
+
 Status ckpt_write(const char *dir, const Hypernet *hn, const CkptInfo *info) {
     int64_t n = 2 * (int64_t)hn->n_tensors + hn->n_buffers + 4 * LORA_MODULES + 1;
     SafeEntry *e = malloc((size_t)n * sizeof *e);
     char(*names)[96] = malloc((size_t)n * sizeof *names);
     char *text = info_text(info);
-    Status s = e && names && text ? OK : no_memory(dir);
+    bool apart = hn->dev->kind != DEVICE_CPU;
+    size_t bytes = (size_t)hn->n_params * sizeof(float);
+    float *copy[2] = {apart ? malloc(bytes) : NULL, apart && hn->m ? malloc(bytes) : NULL}, *first = NULL,
+          *second = NULL;
+    bool all = e && names && text && (!apart || (copy[0] && (!hn->m || copy[1])));
+    Status s = all ? to_host(&first, copy[0], hn, hn->params) : no_memory(dir);
     if (status_is_ok(s)) {
         SafeMeta meta = {"t2l", text};
-        int64_t k = list_span(e, names, hn->tensors, hn->n_tensors, hn->params, "");
+        int64_t k = list_span(e, names, hn->tensors, hn->n_tensors, first, "");
         k += list_span(e + k, names + k, hn->tensors + hn->n_tensors, hn->n_buffers, hn->buffers, "");
         k += list_output(e + k, names + k, (Hypernet *)hn);
         s = write_file(dir, "hypernet.safetensors", e, k, &meta, 1);
     }
+    if (status_is_ok(s) && hn->m) s = to_host(&first, copy[0], hn, hn->m);
+    if (status_is_ok(s) && hn->m) s = to_host(&second, copy[1], hn, hn->v);
     if (status_is_ok(s) && hn->m) {
-        int64_t k = list_span(e, names, hn->tensors, hn->n_tensors, hn->m, "m.");
-        k += list_span(e + k, names + k, hn->tensors, hn->n_tensors, hn->v, "v.");
+        int64_t k = list_span(e, names, hn->tensors, hn->n_tensors, first, "m.");
+        k += list_span(e + k, names + k, hn->tensors, hn->n_tensors, second, "v.");
         s = write_file(dir, "optimizer.safetensors", e, k, NULL, 0);
     }
     cJSON_free(text);
+    free(copy[0]);
+    free(copy[1]);
     free(names);
     free(e);
     return s;

@@ -49,24 +49,38 @@ static LoraView view_of(const Fit *f, float *span, const Part *a, const Part *b)
                       .ldb = b->columns};
 }
 
-static void start_params(Fit *f) {
+/* Made on the host: A in buf, the largest module's, B as it is. */
+static Status start_params(Fit *f, float *buf) {
     Part parts[MAX_PARTS];
     int n = list_parts(parts, f);
     for (int i = 0; i < n; i += 2) {
         const Part *a = &parts[i];
         float bound = (float)(1.0 / sqrt((double)a->columns));
         Rng r = rng_make((uint64_t)f->cfg->seed, INIT_STREAM + (uint64_t)a->module);
-        for (int64_t k = 0; k < a->rows * a->columns; k++)
-            f->params[a->offset + k] = bound * (2.0f * rng_float(&r) - 1.0f);
+        for (int64_t k = 0; k < a->rows * a->columns; k++) buf[k] = bound * (2.0f * rng_float(&r) - 1.0f);
+        TRY(device_upload(f->dev, f->params + a->offset, buf, (size_t)(a->rows * a->columns) * sizeof *buf));
         f->lora.w[a->module] = view_of(f, f->params, a, &parts[i + 1]);
         f->lora.g[a->module] = view_of(f, f->grads, a, &parts[i + 1]);
     }
+    return OK;
+}
+
+/* *buf owns room for the largest part. */
+static Status part_buffer(float **buf, const Fit *f) {
+    Part parts[MAX_PARTS];
+    int n = list_parts(parts, f);
+    int64_t most = 0;
+    for (int i = 0; i < n; i++)
+        if (parts[i].rows * parts[i].columns > most) most = parts[i].rows * parts[i].columns;
+    *buf = malloc((size_t)most * sizeof **buf);
+    return *buf ? OK : status_error(E_ENV, "no memory for %lld numbers of an adapter", (long long)most);
 }
 
 static Status choose_modules(Fit *f) {
     const Config *c = f->cfg;
     f->shape = llm_adapter_shape(&f->llm->cfg);
-    f->lora = (LoraSet){.n_adapters = 1,
+    f->lora = (LoraSet){.dev = f->dev->kind == DEVICE_CPU ? NULL : f->dev,
+                        .n_adapters = 1,
                         .n_layers = f->llm->cfg.n_layers,
                         .rank = c->lora.rank,
                         .scale = (float)(c->lora.alpha / sqrt((double)c->lora.rank)),
@@ -84,12 +98,11 @@ static Status choose_modules(Fit *f) {
 
 /* ---------------------------------------------------------------- setting up */
 
-static void bind(Fit *f, int64_t max_rows) {
+static void bind(Fit *f) {
     f->params = arena_f32(&f->mem, f->n_params);
     f->grads = arena_f32(&f->mem, f->n_params);
     f->m = arena_f32(&f->mem, f->n_params);
     f->v = arena_f32(&f->mem, f->n_params);
-    valid_bind(&f->valid, &f->mem, max_rows);
 }
 
 static Status init_source(Fit *f) {
@@ -115,10 +128,18 @@ static Status init(Fit *f) {
     TRY(init_source(f));
     f->n_params = count_params(f);
     f->mem = arena_measure("LoRA and optimizer");
-    bind(f, rows);
-    TRY(arena_commit(&f->mem));
-    bind(f, rows);
-    start_params(f);
+    bind(f);
+    TRY(arena_commit_on(&f->mem, f->dev));
+    bind(f);
+    f->host = arena_measure("validation");
+    valid_bind(&f->valid, &f->host, rows);
+    TRY(arena_commit(&f->host));
+    valid_bind(&f->valid, &f->host, rows);
+    float *buf;
+    TRY(part_buffer(&buf, f));
+    Status s = start_params(f, buf);
+    free(buf);
+    TRY(s);
     return llm_acts_init(&f->acts, f->llm, 2 * rows, c->train.batch_tasks, rows, c->lora.rank, true);
 }
 
@@ -134,6 +155,7 @@ void fit_free(Fit *f) {
     batch_free(&f->batch);
     batch_source_free(&f->source);
     arena_free(&f->mem);
+    arena_free(&f->host);
     memset(f, 0, sizeof *f);
 }
 
@@ -160,7 +182,7 @@ static Status add_batch(RunStep *out, Fit *f, int64_t number) {
 Status fit_step(RunStep *out, Fit *f, bool with_update) {
     int64_t number = f->at.step + f->at.moved, k = f->cfg->train.accumulate;
     memset(out, 0, sizeof *out);
-    memset(f->grads, 0, (size_t)f->n_params * sizeof(float));
+    TRY(device_zero(f->dev, f->grads, (size_t)f->n_params * sizeof(float)));
     for (int64_t i = 0; i < k; i++) TRY(add_batch(out, f, number * k + i));
     OptimizerSpan span = {f->params, f->m, f->v, f->grads, f->n_params};
     OptimizerRun run = {.cfg = f->cfg, .total = f->total, .update = with_update};
@@ -226,7 +248,8 @@ static void part_name(char out[32], const Part *p, const char *moment) {
     snprintf(out, 32, "%s.%s.%s", moment, lora_module_name(p->module), p->is_b ? "Bt" : "A");
 }
 
-static Status write_moments(const Fit *f, const char *dir) {
+/* m, v: both moments, in host memory. */
+static Status write_moments(const Fit *f, const char *dir, float *m, float *v) {
     Part parts[MAX_PARTS];
     SafeEntry e[2 * MAX_PARTS];
     char names[2 * MAX_PARTS][32], *path;
@@ -234,8 +257,7 @@ static Status write_moments(const Fit *f, const char *dir) {
     for (int i = 0; i < 2 * n; i++) {
         const Part *p = &parts[i / 2];
         part_name(names[i], p, i % 2 ? "v" : "m");
-        e[i] =
-            (SafeEntry){names[i], tensor_2d((i % 2 ? f->v : f->m) + p->offset, DT_F32, p->rows, p->columns)};
+        e[i] = (SafeEntry){names[i], tensor_2d((i % 2 ? v : m) + p->offset, DT_F32, p->rows, p->columns)};
     }
     TRY(optimizer_path(&path, dir));
     Status s = safetensors_write(path, e, 2 * n, NULL, 0);
@@ -243,9 +265,22 @@ static Status write_moments(const Fit *f, const char *dir) {
     return s;
 }
 
+static Status write_optimizer(const Fit *f, const char *dir) {
+    if (f->dev->kind == DEVICE_CPU) return write_moments(f, dir, f->m, f->v);
+    size_t bytes = (size_t)f->n_params * sizeof(float);
+    float *m = malloc(bytes), *v = malloc(bytes);
+    Status s = m && v ? device_download(f->dev, m, f->m, bytes)
+                      : status_error(E_ENV, "%s: out of memory (the optimizer's moments)", dir);
+    if (status_is_ok(s)) s = device_download(f->dev, v, f->v, bytes);
+    if (status_is_ok(s)) s = write_moments(f, dir, m, v);
+    free(m);
+    free(v);
+    return s;
+}
+
 static Status run_write(void *self, const char *dir) {
     TRY(write_adapter(self, dir));
-    return write_moments(self, dir);
+    return write_optimizer(self, dir);
 }
 
 static Status read_moments(Fit *f, const char *dir) {
@@ -267,7 +302,8 @@ static Status read_moments(Fit *f, const char *dir) {
             s = status_error(E_INPUT, "%s: tensor '%s': expected F32, found %s", dir, name,
                              dtype_name(t.dtype));
         if (status_is_ok(s))
-            memcpy((i % 2 ? f->v : f->m) + p->offset, t.data, (size_t)(p->rows * p->columns) * sizeof(float));
+            s = device_upload(f->dev, (i % 2 ? f->v : f->m) + p->offset, t.data,
+                              (size_t)(p->rows * p->columns) * sizeof(float));
     }
     safetensors_close(&st);
     return s;

@@ -23,7 +23,7 @@ typedef struct Fit {
     int64_t total; /* optimizer steps */
     LlmActs acts;
     Valid valid;
-    Arena mem; /* owns params, grads, moments and valid's buffers */
+    Arena mem, host; /* own params, grads and moments, in the device's memory; valid's buffers */
 } Fit;
 
 Status fit_init(Fit *f, Device *dev, const Config *cfg, const Llm *llm, const Task *tasks, int64_t n_tasks);

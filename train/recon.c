@@ -342,6 +342,9 @@ Status recon_init(Recon *r, Device *dev, const Config *cfg, const ReconPaths *pa
     r->cfg = cfg;
     r->dev = dev;
     r->epoch = -1;
+    if (dev->kind != DEVICE_CPU)
+        return status_error(E_UNSUPPORTED, "training by reconstruction has no %s backend; use --device cpu",
+                            dev->memory->name);
     TRY(library_open(&lib, paths->library, STORE_READ));
     Status st = init_from(r, &lib, paths, quiet);
     library_close(&lib);

@@ -72,8 +72,17 @@ static Status embed_all(Sft *s, const char *encoder_path, int64_t *width, bool q
 static void sft_bind(Sft *s, int64_t max_rows) {
     s->batch_embeddings = arena_f32(&s->mem, s->cfg->train.batch_tasks * s->info.hypernet.embed);
     s->row_loss = arena_f32(&s->mem, max_rows);
-    if (s->cfg->train.accumulate > 1) s->sum = arena_f32(&s->mem, s->hypernet.n_params);
     if (s->n_sets > 0) valid_bind(&s->valid, &s->mem, max_rows);
+}
+
+/* Where the gradients are: the device's memory. */
+static Status bind_sum(Sft *s) {
+    if (s->cfg->train.accumulate == 1) return OK;
+    s->sum_mem = arena_measure("sum of gradients");
+    arena_f32(&s->sum_mem, s->hypernet.n_params);
+    TRY(arena_commit_on(&s->sum_mem, s->dev));
+    s->sum = arena_f32(&s->sum_mem, s->hypernet.n_params);
+    return OK;
 }
 
 static Status name_tasks(Sft *s) {
@@ -135,7 +144,7 @@ static Status init(Sft *s, const SftPaths *paths, bool quiet) {
     sft_bind(s, rows);
     TRY(arena_commit(&s->mem));
     sft_bind(s, rows);
-    return OK;
+    return bind_sum(s);
 }
 
 Status sft_init(Sft *s, Device *dev, const Config *cfg, const SftPaths *paths, bool quiet) {
@@ -161,6 +170,7 @@ void sft_free(Sft *s) {
     tasks_free(&s->tasks);
     ckpt_info_free(&s->info);
     arena_free(&s->mem);
+    arena_free(&s->sum_mem);
     free(s->embeddings);
     memset(s, 0, sizeof *s);
 }
@@ -192,7 +202,9 @@ static Status add_batch(RunStep *out, Sft *s, int64_t number) {
     TRY(lora_penalty(s->dev, &penalty, &loras, s->info.hypernet.in, s->info.hypernet.out,
                      c->train.ab_penalty * share));
     TRY(hypernet_backward(&s->hypernet, s->dev, tensor_2d(NULL, DT_F32, b->n_seqs, s->info.hypernet.embed)));
-    for (int64_t i = 0; s->sum && i < h->n_params; i++) s->sum[i] += h->grads[i];
+    if (s->sum)
+        TRY(add_fwd(s->dev, device_2d(s->dev, s->sum, 1, h->n_params),
+                    device_2d(s->dev, h->grads, 1, h->n_params)));
     out->loss += loss;
     out->penalty += penalty;
     out->commitment += h->commitment * share;
@@ -204,7 +216,7 @@ Status sft_step(RunStep *out, Sft *s, SftStepOpts opts) {
     const Hypernet *h = &s->hypernet;
     int64_t number = s->at.step + s->at.moved, k = s->cfg->train.accumulate;
     memset(out, 0, sizeof *out);
-    if (s->sum) memset(s->sum, 0, (size_t)h->n_params * sizeof(float));
+    if (s->sum) TRY(device_zero(s->dev, s->sum, (size_t)h->n_params * sizeof(float)));
     for (int64_t i = 0; i < k; i++) TRY(add_batch(out, s, number * k + i));
     OptimizerSpan span = {h->params, h->m, h->v, s->sum ? s->sum : h->grads, h->n_params};
     OptimizerRun run = {.cfg = s->cfg, .total = s->total, .update = opts.update};

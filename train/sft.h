@@ -40,7 +40,7 @@ typedef struct Sft {
     float *batch_embeddings; /* [B,E] */
     float *row_loss;         /* [R] */
     float *sum;              /* [n_params]: gradients of a step's batches; NULL when a step is one */
-    Arena mem;               /* owns the three above */
+    Arena mem, sum_mem;      /* own the three above */
 } Sft;
 
 typedef struct SftPaths {

@@ -89,7 +89,8 @@ static double output_variance(const Scatter *s, const double *x) {
     return sum;
 }
 
-static void write_rows(Hypernet *hn, const Scatter *s) {
+/* row: room for E numbers. */
+static Status write_rows(Hypernet *hn, const Scatter *s, float *row) {
     const HypernetTensor *w = hypernet_find(hn, "task_encoder.mlp.0.weight"),
                          *b = hypernet_find(hn, "task_encoder.mlp.0.bias");
     int64_t e = s->e, n = 0;
@@ -101,11 +102,24 @@ static void write_rows(Hypernet *hn, const Scatter *s) {
         const double *x = s->a + (e - 1 - k) * e;
         double at_mean = 0;
         for (int64_t j = 0; j < e; j++) {
-            hn->params[w->offset + k * e + j] = (float)(scale * x[j]);
+            row[j] = (float)(scale * x[j]);
             at_mean += scale * x[j] * s->mean[j];
         }
-        hn->params[b->offset + k] = (float)-at_mean;
+        float bias = (float)-at_mean;
+        TRY(device_upload(hn->dev, hn->params + w->offset + k * e, row, (size_t)e * sizeof *row));
+        TRY(device_upload(hn->dev, hn->params + b->offset + k, &bias, sizeof bias));
     }
+    return OK;
+}
+
+/* Sums and eigenvectors are the host's work, whatever hn's device. */
+static Status solve_on_host(Scatter *s, Device *dev) {
+    Device cpu;
+    if (dev->kind == DEVICE_CPU) return solve(s, dev);
+    TRY(device_open(&cpu, "cpu", 0));
+    Status st = solve(s, &cpu);
+    device_close(&cpu);
+    return st;
 }
 
 Status task_start(Hypernet *hn, Device *dev, const float *embeddings, const int64_t *first, int64_t n_tasks) {
@@ -115,8 +129,8 @@ Status task_start(Hypernet *hn, Device *dev, const float *embeddings, const int6
     TRY(arena_commit(&s.mem));
     bind(&s);
     center(&s, embeddings, first);
-    Status st = solve(&s, dev);
-    if (status_is_ok(st)) write_rows(hn, &s);
+    Status st = solve_on_host(&s, dev);
+    if (status_is_ok(st)) st = write_rows(hn, &s, s.within);
     arena_free(&s.mem);
     return st;
 }

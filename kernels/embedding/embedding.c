@@ -7,6 +7,8 @@ Status embedding_fwd(Device *dev, Tensor y, const int32_t *ids, Tensor table, Em
           (long long)table.dim[0], (long long)table.dim[1]);
     CHECK(table.dtype == DT_F32 || table.dtype == DT_BF16, "embedding_fwd: table is %s",
           dtype_name(table.dtype));
+    CHECK(y.device == dev->kind && table.device == dev->kind,
+          "embedding_fwd: y or table is on another device");
     return dev->ops->embedding_fwd(dev, y.data, y.ld, ids, table.data, table.dtype, y.dim[0], y.dim[1],
                                    table.dim[0], opts);
 }

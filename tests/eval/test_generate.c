@@ -42,6 +42,22 @@ static void same_output(const GenOutput *a, const GenOutput *b) {
     }
 }
 
+/* Greedy answers under the interpreter of CUDA bodies are the CPU's; more requests than slots. */
+static void in_device_memory(void **state) {
+    enum { SOME = 5 };
+    Tiny *t = *state, there = {0};
+    Work w;
+    make_work(&w, true);
+    GenOpts opts = {.max_new_tokens = 6};
+    tiny_open_simt(&there);
+    GenOutput want = generate(t, &t->loras, w.requests, SOME, 3, 64, opts),
+              got = generate(&there, &there.loras, w.requests, SOME, 3, 64, opts);
+    same_output(&want, &got);
+    generate_free(&want);
+    generate_free(&got);
+    tiny_close(&there);
+}
+
 /* Every token is what a fresh prefill of prompt and earlier tokens gives. */
 static void same_as_prefill(void **state) {
     Tiny *t = *state;
@@ -317,6 +333,7 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_device_memory),
         cmocka_unit_test(same_as_prefill),
         cmocka_unit_test(same_for_all_batches),
         cmocka_unit_test(rows_alone_and_together),

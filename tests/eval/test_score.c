@@ -43,6 +43,15 @@ static void golden(void **state) {
     }
 }
 
+static void golden_in_device_memory(void **state) {
+    Tiny t = {0};
+    void *self = &t;
+    (void)state;
+    tiny_open_simt(&t);
+    golden(&self);
+    tiny_close(&t);
+}
+
 enum { REQUESTS = 40, MAX_TOKENS = 80 };
 
 /* One request alone, through llm_forward and its logits, in double. */
@@ -198,8 +207,9 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden),   cmocka_unit_test(any_batch), cmocka_unit_test(greedy_flag),
-        cmocka_unit_test(encoding), cmocka_unit_test(refusals),
+        cmocka_unit_test(golden),    cmocka_unit_test(golden_in_device_memory),
+        cmocka_unit_test(any_batch), cmocka_unit_test(greedy_flag),
+        cmocka_unit_test(encoding),  cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, tiny_setup, tiny_teardown);
 }

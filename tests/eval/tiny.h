@@ -3,6 +3,7 @@
 #ifndef T2L_TESTS_EVAL_TINY_H
 #define T2L_TESTS_EVAL_TINY_H
 
+#include "tests/simt/simt.h"
 #include "data/safetensors.h"
 #include "model/llm.h"
 
@@ -82,7 +83,7 @@ TEST_FN void tiny_loras(Tiny *t) {
     }
     t->mem = arena_measure("golden adapters");
     assert_ok(lora_from_adapters(&t->loras, &t->mem, list, SEQS));
-    assert_ok(arena_commit(&t->mem));
+    assert_ok(arena_commit_on(&t->mem, &t->dev));
     assert_ok(lora_from_adapters(&t->loras, &t->mem, list, SEQS));
     float scale;
     tiny_read(&t->golden, &scale, 1, "input.scale");
@@ -90,15 +91,26 @@ TEST_FN void tiny_loras(Tiny *t) {
     for (int s = 0; s < SEQS; s++) adapter_free(&a[s]);
 }
 
-TEST_FN void tiny_open(Tiny *t) {
+/* t->dev is open. */
+TEST_FN void tiny_load(Tiny *t) {
     LlmLoad load = {DT_F32, false};
-    assert_ok(device_open(&t->dev, "cpu", 1));
     assert_ok(llm_load(&t->llm, &t->dev, GOLDEN("llama_tiny"), load));
     assert_int_equal(t->llm.cfg.vocab, TINY_VOCAB);
     if (!t->llm.tokenizer) t->llm.tokenizer = tiny_tokenizer();
     t->llm.chat = (Template){.kind = TEMPLATE_CHATML};
     assert_ok(safetensors_open(&t->golden, GOLDEN("llm_tiny.safetensors")));
     tiny_loras(t);
+}
+
+TEST_FN void tiny_open(Tiny *t) {
+    assert_ok(device_open(&t->dev, "cpu", 1));
+    tiny_load(t);
+}
+
+/* On the interpreter of CUDA bodies. */
+TEST_FN void tiny_open_simt(Tiny *t) {
+    assert_ok(device_open_simt(&t->dev, 0, 16 << 20));
+    tiny_load(t);
 }
 
 TEST_FN void tiny_close(Tiny *t) {

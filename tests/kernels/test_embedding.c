@@ -44,6 +44,7 @@ static void one_case(int64_t n, int64_t c, int64_t v, int64_t gap, DType type, E
         TestMat y = mat_new(n, c, gap);
         Twin ty = mat_to(&dev, &y, DT_F32);
         Tensor tt = table.t;
+        tt.device = dev.kind;
         tt.data = bytes_to(&dev, table.t.data, dtype_bytes(type, v * c));
         int32_t *tids = bytes_to(&dev, ids, (size_t)n * sizeof *ids);
         assert_ok(embedding_fwd(&dev, ty.t, tids, tt, o));
@@ -103,7 +104,7 @@ static void id_outside(void **state) {
     for (int b = N_CPU; backend_open(&dev, b); b++) {
         TestMat y = mat_new(N, C, 0);
         Twin ty = mat_to(&dev, &y, DT_F32);
-        Tensor table = tensor_2d(bytes_to(&dev, values, V * C * sizeof *values), DT_F32, V, C);
+        Tensor table = device_2d(&dev, bytes_to(&dev, values, V * C * sizeof *values), V, C);
         int32_t *tids = bytes_to(&dev, ids, sizeof ids);
         assert_ok(embedding_fwd(&dev, ty.t, tids, table, (EmbeddingOpts){1.0f, 0.0f, 0, 0}));
         mat_from(&ty);

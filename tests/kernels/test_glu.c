@@ -113,10 +113,9 @@ static void edges(void **state) {
         float y[6] = {0}, dgu[12] = {0}, dy[6] = {1, 1, 1, 1, 1, 1};
         void *on_y = bytes_to(&dev, y, sizeof y), *on_dy = bytes_to(&dev, dy, sizeof dy),
              *on_gu = bytes_to(&dev, g, sizeof g), *on_dgu = bytes_to(&dev, dgu, sizeof dgu);
-        Tensor ty = tensor_2d(on_y, DT_F32, 1, 6), tgu = tensor_2d(on_gu, DT_F32, 1, 12);
+        Tensor ty = device_2d(&dev, on_y, 1, 6), tgu = device_2d(&dev, on_gu, 1, 12);
         assert_ok(glu_fwd(&dev, ty, tgu, GLU_SILU));
-        assert_ok(
-            glu_bwd(&dev, tensor_2d(on_dgu, DT_F32, 1, 12), tensor_2d(on_dy, DT_F32, 1, 6), tgu, GLU_SILU));
+        assert_ok(glu_bwd(&dev, device_2d(&dev, on_dgu, 1, 12), device_2d(&dev, on_dy, 1, 6), tgu, GLU_SILU));
         assert_ok(device_download(&dev, y, on_y, sizeof y));
         assert_ok(device_download(&dev, dgu, on_dgu, sizeof dgu));
         for (int j = 0; j < 6; j++) {

@@ -53,7 +53,7 @@ static void edges(void **state) {
     for (int b = 0; backend_open(&dev, b); b++) {
         float x[6] = {0.0f, 1e30f, -1e30f, INFINITY, -INFINITY, NAN};
         void *there = bytes_to(&dev, x, sizeof x);
-        assert_ok(softcap_fwd(&dev, tensor_2d(there, DT_F32, 1, 6), 30.0f));
+        assert_ok(softcap_fwd(&dev, device_2d(&dev, there, 1, 6), 30.0f));
         assert_ok(device_download(&dev, x, there, sizeof x));
         assert_true(x[0] == 0.0f && x[1] == 30.0f && x[2] == -30.0f && x[3] == 30.0f && x[4] == -30.0f);
         assert_true(isnan(x[5]));

@@ -71,6 +71,7 @@ TEST_FN size_t tiny_lora_bytes(const Tiny *t, int m, int i) {
 TEST_FN void tiny_loras_to(TinyLoras *l, Tiny *t) {
     l->dev = &t->dev;
     if (t->dev.kind == DEVICE_CPU) return;
+    l->set.dev = &t->dev;
     for (int m = 0; m < LORA_MODULES; m++) {
         if (!l->set.on[m]) continue;
         for (int i = 0; i < 4; i++)

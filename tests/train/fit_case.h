@@ -63,14 +63,15 @@ TEST_FN int fit_case_remove(void **state) {
     return 0;
 }
 
-/* words: key=value, NULL-terminated. n_tasks 1: the second task alone; 2: both. */
+/* words: key=value, NULL-terminated. n_tasks 1: the second task alone; 2: both. threads 0: the interpreter.
+ */
 TEST_FN void fit_case_open(FitCase *c, int n_tasks, int threads, const char *const *words) {
     char *all[32];
     int n = 0;
     memset(c, 0, sizeof *c);
     for (; words[n]; n++) all[n] = (char *)words[n];
     assert_ok(config_load(&c->config, TEST_ROOT "/configs/lora.json", n, all));
-    assert_ok(device_open(&c->dev, "cpu", threads));
+    assert_ok(threads ? device_open(&c->dev, "cpu", threads) : device_open_simt(&c->dev, 0, 16 << 20));
     assert_ok(llm_load(&c->llm, &c->dev, GOLDEN("llama_tiny"), (LlmLoad){DT_F32, true}));
     if (!c->llm.tokenizer) c->llm.tokenizer = tiny_tokenizer();
     if (!c->llm.cfg.n_eos) c->llm.cfg.eos[c->llm.cfg.n_eos++] = TINY_EOS;

@@ -1,5 +1,5 @@
 /* Checkpoints of a hypernetwork that say what they do not hold, or hold what is no number. */
-#include "tests/test_util.h"
+#include "tests/kernels/backends.h"
 
 #include "data/safetensors.h"
 #include "kernels/ops.h"
@@ -13,7 +13,7 @@ typedef struct Case {
     CkptInfo info;
 } Case;
 
-static void case_open(Case *c) {
+static void case_open(Case *c, int backend) {
     HypernetConfig cfg = {.size = HYPERNET_L,
                           .embed = 2,
                           .latent = 4,
@@ -28,10 +28,11 @@ static void case_open(Case *c) {
     cfg.out[Q_PROJ] = 2;
     memset(c, 0, sizeof *c);
     temp_make(c->dir);
-    assert_ok(device_open(&c->dev, "cpu", 1));
+    assert_true(backend_open(&c->dev, backend));
     assert_ok(hypernet_init(&c->hn, &c->dev, &cfg, (HypernetInit){.training = true, .max_tasks = 1}));
     assert_ok(hypernet_init(&c->to, &c->dev, &cfg, (HypernetInit){.training = true, .max_tasks = 1}));
-    assert_ok(hypernet_output_init(&c->hn, (HypernetOutputInit){.scale = 2, .each = true}));
+    if (c->dev.kind == DEVICE_CPU)
+        assert_ok(hypernet_output_init(&c->hn, (HypernetOutputInit){.scale = 2, .each = true}));
     c->info = (CkptInfo){.hypernet = cfg,
                          .model = "m",
                          .encoder = "e",
@@ -72,7 +73,7 @@ static Status save_and_load(Case *c) {
 static void no_numbers(void **state) {
     (void)state;
     Case c;
-    case_open(&c);
+    case_open(&c, 0);
     assert_ok(save_and_load(&c));
     const HypernetTensor *t = hypernet_find(&c.hn, "heads.q_proj.weight");
     assert_non_null(t);
@@ -95,11 +96,36 @@ static void no_numbers(void **state) {
     case_close(&c);
 }
 
+/* Parameters and moments that are in a device's memory come back the same. */
+static void in_device_memory(void **state) {
+    (void)state;
+    Case c;
+    case_open(&c, N_CPU);
+    int64_t n = c.hn.n_params;
+    size_t bytes = (size_t)n * sizeof(float);
+    float *want = test_alloc(bytes), *got = test_alloc(bytes);
+    float *from[] = {c.hn.params, c.hn.m, c.hn.v}, *to[] = {c.to.params, c.to.m, c.to.v};
+    Rng rng = rng_make(36, 0);
+    for (int i = 0; i < 3; i++) {
+        fill_random(want, n, &rng, -1.0f, 1.0f);
+        assert_ok(device_upload(&c.dev, from[i], want, bytes));
+    }
+    assert_ok(save_and_load(&c));
+    for (int i = 0; i < 3; i++) {
+        assert_ok(device_download(&c.dev, want, from[i], bytes));
+        assert_ok(device_download(&c.dev, got, to[i], bytes));
+        assert_memory_equal(got, want, bytes);
+    }
+    free(want);
+    free(got);
+    case_close(&c);
+}
+
 /* The metadata decides how much memory is taken: it must be backed by the file. */
 static void large_words(void **state) {
     (void)state;
     Case c;
-    case_open(&c);
+    case_open(&c, 0);
     HypernetConfig *h = &c.info.hypernet;
     const HypernetConfig was = *h;
     h->latent = 4096;
@@ -121,6 +147,7 @@ static void large_words(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(no_numbers), cmocka_unit_test(large_words)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_numbers), cmocka_unit_test(in_device_memory),
+                                       cmocka_unit_test(large_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

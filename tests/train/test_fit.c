@@ -150,12 +150,50 @@ static void test_walk(void **state) {
     fit_case_close(&c);
 }
 
+/* Three steps, a validation and a checkpoint under the interpreter of CUDA bodies: losses are the CPU's
+ * (twice the error that test_llm allows of one, per step that went before), and what was written comes back.
+ */
+static void test_in_device_memory(void **state) {
+    (void)state;
+    enum { STEPS = 3 };
+    static const char *const words[] = {"lora.modules=q_proj,v_proj,down_proj", "data.max_tokens=24",
+                                        "train.batch_tasks=2", "eval.valid_examples=2", NULL};
+    FitCase c[3]; /* the CPU, the interpreter, and what is read back there */
+    char dir[96];
+    snprintf(dir, sizeof dir, "%s/device", fit_dir);
+    assert_ok(file_mkdirs(dir));
+    for (int i = 0; i < 3; i++) fit_case_open(&c[i], 2, i == 0, words);
+    for (int k = 0; k < STEPS; k++) {
+        RunStep step[2];
+        for (int i = 0; i < 2; i++) assert_ok(fit_step(&step[i], &c[i].fit, true));
+        print_message("step %d: loss %.8f, on the device %.8f\n", k, step[0].loss, step[1].loss);
+        assert_within(step[1].loss, step[0].loss, (k + 1) * 4 * 4.7e-7 * step[0].loss);
+        assert_within(step[1].grad_norm, step[0].grad_norm, (k + 1) * 2e-5 * step[0].grad_norm);
+    }
+    double loss = valid_loss(&c[0]);
+    assert_within(valid_loss(&c[1]), loss, (STEPS + 1) * 4 * 4.7e-7 * loss);
+    RunKind kind, back;
+    Run run = fit_as_run(&c[1].fit, &kind), again = fit_as_run(&c[2].fit, &back);
+    assert_ok(kind.write(run.self, dir));
+    assert_ok(back.read(again.self, dir));
+    const Fit *f = &c[1].fit, *g = &c[2].fit;
+    size_t bytes = (size_t)f->n_params * sizeof(float);
+    float *want = test_alloc(bytes), *got = test_alloc(bytes);
+    const float *from[] = {f->params, f->m, f->v}, *to[] = {g->params, g->m, g->v};
+    for (int i = 0; i < 3; i++) {
+        assert_ok(device_download(f->dev, want, from[i], bytes));
+        assert_ok(device_download(g->dev, got, to[i], bytes));
+        assert_memory_equal(got, want, bytes);
+    }
+    free(want);
+    free(got);
+    for (int i = 0; i < 3; i++) fit_case_close(&c[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests_of_fit[] = {
-        cmocka_unit_test(test_start),
-        cmocka_unit_test(test_gradient),
-        cmocka_unit_test(test_learns),
-        cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_start), cmocka_unit_test(test_gradient),         cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_walk),  cmocka_unit_test(test_in_device_memory),
     };
     return cmocka_run_group_tests(tests_of_fit, fit_case_make, fit_case_remove);
 }

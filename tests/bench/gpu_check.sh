@@ -131,9 +131,9 @@ for tool in memcheck racecheck; do
         sanitizer $tool
     fi
 done
-part "our SFT step" "not yet" "the model does not run on CUDA yet"
-part "model against PyTorch" "not yet" "the model does not run on CUDA yet"
-part "demo's loss curve" "not yet" "the model does not run on CUDA yet"
+part "our SFT step" "not yet" "not written yet"
+part "model against PyTorch" "not yet" "not written yet"
+part "demo's loss curve" "not yet" "not written yet"
 
 {
     printf '{"commit":"%s","device":"%s","driver":"%s","compute_capability":"%s","nvcc":"%s","seconds":%d,"parts":[' \

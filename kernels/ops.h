@@ -65,7 +65,7 @@ typedef struct Ops {
 extern const Ops ops_cpu;
 
 /* Opens a device. spec: "cpu", "cuda[:i]" (E_ENV where there is none, with the runtime's words) or "auto":
- * the CPU, as long as the models do not run on a GPU. n_threads 0: all cores. dev owns its scratch until
+ * the CPU, until the backend has been run on a GPU. n_threads 0: all cores. dev owns its scratch until
  * device_close. */
 Status device_open(Device *dev, const char *spec, int n_threads);
 void device_close(Device *dev);

@@ -131,7 +131,7 @@ for tool in memcheck racecheck; do
         sanitizer $tool
     fi
 done
-part "our SFT step" "not yet" "not written yet"
+part "our SFT step" "not yet" "no check written yet"
 part "model against PyTorch" "not yet" "not written yet"
 part "demo's loss curve" "not yet" "not written yet"
 

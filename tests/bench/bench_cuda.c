@@ -291,6 +291,26 @@ static Status do_down_back(Bench *b) {
     return product_back(b, N, C, FFN);
 }
 
+static Status do_rows_put(Bench *b) {
+    Tensor y = writes(b, DT_BF16, N, GROUPS * D), x = reads(b, DT_BF16, N, GROUPS * D);
+    CALL(rows_put(b->dev, y, x, b->count));
+}
+
+/* The gradient of the depth embeddings: 8 tasks, A and B. */
+static Status do_rows_sum(Bench *b) {
+    Tensor y = writes(b, DT_F32, LAYERS, 128), x = reads(b, DT_F32, 8 * LAYERS * 2, 128);
+    RowSum d = {.n = LAYERS, .c = 128, .ld = 128, .si = 2, .na = 8, .sa = 2 * LAYERS, .nb = 2, .sb = 1};
+    CALL(rows_sum(b->dev, tensor_f32(y), tensor_f32(x), d));
+}
+
+static Status do_rows_penalty(Bench *b) {
+    double sum;
+    Tensor g = writes(b, DT_F32, 8 * LAYERS * RANK, C), x = reads(b, DT_F32, 8 * LAYERS * RANK, C);
+    RowItems items = {8 * LAYERS, RANK * C, RANK, C, C};
+    b->work.bytes += (double)dtype_bytes(DT_F32, 8 * LAYERS * RANK * (int64_t)C); /* g is added to */
+    CALL(rows_penalty(b->dev, &sum, tensor_f32(g), tensor_f32(x), items, 1e-9f));
+}
+
 static Status do_norm(Bench *b) {
     double sum;
     Tensor x = reads(b, DT_F32, 1, PARAMS);
@@ -400,6 +420,9 @@ static const Case cases[] = {
     {"rope_table", "[2048,128]", do_rope_table},
     {"rope_fwd", "q and k, 2048 rows", do_rope_fwd},
     {"rope_bwd", "q and k, 2048 rows", do_rope_bwd},
+    {"rows_penalty", "A of q_proj, 8 tasks x 32 layers", do_rows_penalty},
+    {"rows_put", "keys of 2048 tokens bf16", do_rows_put},
+    {"rows_sum", "depth, 8 tasks x 32 layers", do_rows_sum},
     {"silu_dropout_fwd", "[512,512] f32", do_silu_fwd},
     {"silu_dropout_bwd", "[512,512] f32", do_silu_bwd},
     {"softcap_fwd", "[512,32000] f32", do_softcap},
